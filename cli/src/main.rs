@@ -1,0 +1,3 @@
+//! The `pocketnn` command.
+
+fn main() {}

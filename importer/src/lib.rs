@@ -1,0 +1,1 @@
+//! Imports Keras and ONNX networks into pocketnn graphs.

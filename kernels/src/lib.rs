@@ -1,0 +1,1 @@
+//! SIMD kernels for convolutional neural-network inference on plain slices.

@@ -1,0 +1,1 @@
+//! Small networks and sample digits trained and drawn for pocketnn.

@@ -1,0 +1,1 @@
+//! On-device neural-network inference: graph, plan, session and the .pnn format.

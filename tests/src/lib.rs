@@ -1,0 +1,1 @@
+//! Conformance, hostile-input and end-to-end tests of pocketnn.
