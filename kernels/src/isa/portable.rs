@@ -1,7 +1,7 @@
 //! Eight lanes of the `wide` crate: every target, whatever it compiles to.
 
 use super::{Kernel, Lanes, Simd, Twice};
-use wide::{CmpEq, CmpLe, CmpLt, f32x8, i32x8, u32x8};
+use wide::{f32x8, i32x8, u32x8};
 
 /// Token of the portable set.
 #[derive(Clone, Copy)]
