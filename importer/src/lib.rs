@@ -1,1 +1,26 @@
-//! Imports Keras and ONNX networks into pocketnn graphs.
+//! Imports trained networks of other frameworks into pocketnn graphs.
+//!
+//! ```text
+//! file -> detect (by content) -> read (container, budgets) -> check -> lower (family files) -> pocketnn::Graph
+//! ```
+//!
+//! Every boundary is one gate: bytes are untrusted, all sizes ask [`Limits`], nothing panics, and what a model needs
+//! and is missing here is reported completely, once, in [`Report`].
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod detect;
+mod error;
+pub mod keras;
+mod limits;
+mod options;
+mod report;
+
+pub use detect::Format;
+pub use error::{ErrorKind, ImportError, Location, Result};
+pub use limits::{Budget, Limits, to_usize};
+pub use options::{ImportOptions, Keras1Backend, Provenance};
+pub use report::{Entry, Report};

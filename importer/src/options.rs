@@ -1,0 +1,61 @@
+//! What the caller may decide about an import, and what the import says about its source.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::detect::Format;
+use crate::error::ImportError;
+use crate::limits::Limits;
+
+/// The framework a Keras 1 model was trained with, which decides whether convolution kernels are flipped
+/// (Theano convolves, TensorFlow correlates).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keras1Backend {
+    /// Kernels are stored flipped in both spatial axes.
+    Theano,
+    /// Kernels are stored as they are applied.
+    TensorFlow,
+}
+
+impl FromStr for Keras1Backend {
+    type Err = ImportError;
+
+    fn from_str(name: &str) -> Result<Self, ImportError> {
+        match name.to_ascii_lowercase().as_str() {
+            "theano" | "th" => Ok(Self::Theano),
+            "tensorflow" | "tf" => Ok(Self::TensorFlow),
+            _ => Err(ImportError::invalid("unknown Keras 1 backend").expected("theano or tensorflow").found(name)),
+        }
+    }
+}
+
+/// The caller's choices; the default suits every model that is complete in itself.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Backend of a Keras 1 model whose file does not say it.
+    pub keras1_backend: Option<Keras1Backend>,
+    /// Weights that belong to an architecture JSON.
+    pub weights: Option<PathBuf>,
+    /// Sizes for symbolic dimensions, by name.
+    pub dims: BTreeMap<String, usize>,
+    /// Inner tensors to use as inputs instead of the model's own.
+    pub feed: Vec<String>,
+    /// Inner tensors to return instead of the model's own outputs.
+    pub fetch: Vec<String>,
+    /// Budgets.
+    pub limits: Limits,
+}
+
+/// Where a graph came from; written into the converted file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// Source format.
+    pub format: Format,
+    /// Writer of the source file as far as it says, such as `keras 3.10.0` or `pytorch 2.1`.
+    pub producer: Option<String>,
+    /// File name without folders.
+    pub file: Option<String>,
+    /// SHA-256 of the source bytes, in hexadecimal.
+    pub sha256: String,
+}
