@@ -1,0 +1,3 @@
+//! The `.pnn` file.
+
+pub mod map;

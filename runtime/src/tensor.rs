@@ -1,0 +1,181 @@
+//! Tensors: a dtype, a shape and row-major elements.
+
+use crate::{DType, Element, Error, Result, format::map::Bytes};
+use std::{fmt, sync::Arc};
+
+/// A tensor in row-major order. Cloning shares the elements.
+#[derive(Clone)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    data: Arc<Bytes>,
+    /// Byte offset of the first element in `data`.
+    start: usize,
+}
+
+impl Tensor {
+    /// A tensor of these elements.
+    ///
+    /// # Errors
+    /// When the number of elements is not the product of the shape.
+    pub fn new<T: Element>(shape: &[usize], data: Vec<T>) -> Result<Self> {
+        let expected = checked_len(shape)?;
+        if expected != data.len() {
+            let message = format!("a tensor of shape {shape:?} has {expected} elements, found {}", data.len());
+            return Err(Error::argument(message));
+        }
+        Ok(Self { dtype: T::DTYPE, shape: shape.to_vec(), data: Arc::new(Bytes::from_vec(data)), start: 0 })
+    }
+    /// A tensor of rank 0.
+    pub fn scalar<T: Element>(x: T) -> Self {
+        Self { dtype: T::DTYPE, shape: Vec::new(), data: Arc::new(Bytes::from_vec(vec![x])), start: 0 }
+    }
+    /// A tensor of rank 1.
+    pub fn vector<T: Element>(x: &[T]) -> Self {
+        Self { dtype: T::DTYPE, shape: vec![x.len()], data: Arc::new(Bytes::from_vec(x.to_vec())), start: 0 }
+    }
+    /// All elements zero.
+    ///
+    /// # Errors
+    /// When the size overflows.
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self> {
+        let n = checked_bytes(dtype, shape)?;
+        Ok(Self { dtype, shape: shape.to_vec(), data: Arc::new(Bytes::zeroed(n)), start: 0 })
+    }
+    /// A tensor from little-endian bytes in row-major order. Truth values are made 0 or 1.
+    ///
+    /// # Errors
+    /// When the number of bytes does not fit the shape.
+    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Self> {
+        let n = checked_bytes(dtype, shape)?;
+        if n != bytes.len() {
+            let message = format!("a {dtype} tensor of shape {shape:?} has {n} bytes, found {}", bytes.len());
+            return Err(Error::argument(message));
+        }
+        let mut data = Bytes::zeroed(n);
+        data.as_mut_slice().copy_from_slice(bytes);
+        if dtype == DType::Bool {
+            data.as_mut_slice().iter_mut().for_each(|b| *b = u8::from(*b != 0));
+        }
+        Ok(Self { dtype, shape: shape.to_vec(), data: Arc::new(data), start: 0 })
+    }
+    /// A tensor over a part of shared bytes (a mapped file).
+    pub(crate) fn from_shared(dtype: DType, shape: &[usize], data: Arc<Bytes>, start: usize) -> Result<Self> {
+        let n = checked_bytes(dtype, shape)?;
+        if start > data.as_slice().len() || n > data.as_slice().len() - start {
+            return Err(Error::format(format!("tensor of {n} bytes at {start} lies outside the data")));
+        }
+        let part = &data.as_slice()[start..start + n];
+        let aligned = part.as_ptr().addr().is_multiple_of(dtype.size());
+        if !aligned || (dtype == DType::Bool && part.iter().any(|&b| b > 1)) {
+            return Self::from_bytes(dtype, shape, part);
+        }
+        Ok(Self { dtype, shape: shape.to_vec(), data, start })
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+    /// Extents, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    /// Number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+    /// True when there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The elements as little-endian bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data.as_slice()[self.start..self.start + self.len() * self.dtype.size()]
+    }
+    /// The elements, when `T` is the tensor's type.
+    ///
+    /// # Errors
+    /// When the tensor has another type.
+    pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
+        if T::DTYPE != self.dtype {
+            return Err(Error::argument(format!("expected a tensor of {}, found {}", T::DTYPE, self.dtype)));
+        }
+        Ok(self.data.typed::<T>(self.start, self.len()))
+    }
+    /// The same elements with another shape.
+    ///
+    /// # Errors
+    /// When the number of elements differs.
+    pub fn reshaped(&self, shape: &[usize]) -> Result<Self> {
+        if checked_len(shape)? != self.len() {
+            let message = format!("cannot view {} elements of shape {:?} as {shape:?}", self.len(), self.shape);
+            return Err(Error::argument(message));
+        }
+        Ok(Self { shape: shape.to_vec(), ..self.clone() })
+    }
+    /// The elements converted to `f64`.
+    pub fn to_f64(&self) -> Vec<f64> {
+        macro_rules! each { ($($t:ty => $f:expr),*) => { match self.dtype { $(<$t as Element>::DTYPE => self.data.typed::<$t>(self.start, self.len()).iter().map(|&x| $f(x)).collect()),* } } }
+        each!(f32 => f64::from, half::f16 => half::f16::to_f64, half::bf16 => half::bf16::to_f64, f64 => |x| x, i8 => f64::from, i16 => f64::from,
+            i32 => f64::from, i64 => |x| x as f64, u8 => f64::from, u16 => f64::from, u32 => f64::from, u64 => |x| x as f64, bool => |x| f64::from(u8::from(x)))
+    }
+    /// The elements converted to `f32`.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self.as_slice::<f32>() {
+            Ok(x) => x.to_vec(),
+            Err(_) => self.to_f64().into_iter().map(|x| x as f32).collect(),
+        }
+    }
+    /// The elements of an integer or boolean tensor as `i64` (`u64` wraps).
+    ///
+    /// # Errors
+    /// When the tensor holds floats.
+    pub fn to_i64(&self) -> Result<Vec<i64>> {
+        macro_rules! each { ($($t:ty),*) => { match self.dtype {
+            $(<$t as Element>::DTYPE => Ok(self.data.typed::<$t>(self.start, self.len()).iter().map(|&x| x as i64).collect()),)*
+            other => Err(Error::argument(format!("expected a tensor of integers, found {other}"))) } } }
+        each!(i8, i16, i32, i64, u8, u16, u32, u64, bool)
+    }
+    /// True when dtype, shape and every bit agree.
+    pub fn same_bits(&self, other: &Tensor) -> bool {
+        self.dtype == other.dtype && self.shape == other.shape && self.bytes() == other.bytes()
+    }
+}
+
+/// Number of elements of a shape.
+///
+/// # Errors
+/// When it overflows.
+pub fn checked_len(shape: &[usize]) -> Result<usize> {
+    let n = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+    n.filter(|&n| n <= isize::MAX.unsigned_abs())
+        .ok_or_else(|| Error::limit(format!("the size of shape {shape:?} overflows")))
+}
+
+/// Bytes of a tensor.
+///
+/// # Errors
+/// When they overflow.
+pub fn checked_bytes(dtype: DType, shape: &[usize]) -> Result<usize> {
+    let n = checked_len(shape)?.checked_mul(dtype.size()).filter(|&n| n <= isize::MAX.unsigned_abs());
+    n.ok_or_else(|| Error::limit(format!("the size of a {dtype} tensor of shape {shape:?} overflows")))
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.dtype, self.shape)?;
+        if self.len() <= 16 { write!(f, " {:?}", self.to_f64()) } else { Ok(()) }
+    }
+}
+
+/// Equal bits.
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.same_bits(other)
+    }
+}
