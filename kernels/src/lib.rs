@@ -7,8 +7,10 @@
 //! Read in this order: [`isa`] (vectors), [`layout`] (how images lie in memory), [`par`], then a family.
 //! Every family has a naive twin in [`reference`](mod@reference) that the tests hold it against.
 
+pub mod activation;
 pub mod isa;
 pub mod layout;
+pub mod math;
 pub mod par;
 pub mod reference;
 
