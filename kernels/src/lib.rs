@@ -8,11 +8,14 @@
 //! Every family has a naive twin in [`reference`](mod@reference) that the tests hold it against.
 
 pub mod activation;
+pub mod elementwise;
 pub mod isa;
 pub mod layout;
 pub mod math;
 pub mod par;
+pub mod reduce;
 pub mod reference;
+pub mod softmax;
 
 mod error;
 

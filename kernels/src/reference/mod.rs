@@ -1,9 +1,14 @@
 //! Naive twins of every kernel family: logical layouts, `f64` accumulation, no tricks. The oracle of all tests and the
 //! interpreter that verifies conversions.
 
+pub mod activation;
 pub mod conv;
 pub mod dense;
+pub mod elementwise;
+pub mod norm;
 pub mod pool;
+pub mod reduce;
+pub mod softmax;
 mod window;
 
 pub use window::Window;
