@@ -7,10 +7,7 @@
 //! Every boundary is one gate: bytes are untrusted, all sizes ask [`Limits`], nothing panics, and what a model needs
 //! and is missing here is reported completely, once, in [`Report`].
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
-)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod detect;
 mod error;

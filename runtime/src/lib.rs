@@ -6,6 +6,7 @@ mod error;
 pub mod format;
 pub mod graph;
 pub mod ops;
+pub mod plan;
 mod tensor;
 
 pub use dim::{Bindings, Dim};

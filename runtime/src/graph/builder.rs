@@ -1,6 +1,7 @@
 //! Building graphs: every op is checked and its outputs' types are known as soon as it is added.
 
 use super::{Graph, Node, Value, ValueId, infer_node};
+use crate::ops::activation::{Activate, Activation};
 use crate::ops::conv::{Conv, Pads};
 use crate::ops::elementwise::{Binary, BinaryKind, Unary, UnaryKind};
 use crate::ops::infer::{Fact, ValueType};
@@ -183,7 +184,7 @@ impl GraphBuilder {
     /// # Errors
     /// When the operands do not fit.
     pub fn dense(&mut self, x: ValueId, w: ValueId, bias: Option<ValueId>, name: &str) -> Result<ValueId> {
-        Ok(self.node(dense::Dense {}, &[Some(x), Some(w), bias], 1, name)?[0])
+        Ok(self.node(dense::Dense::default(), &[Some(x), Some(w), bias], 1, name)?[0])
     }
     /// Max pooling without padding, step = window.
     ///
@@ -202,6 +203,20 @@ impl GraphBuilder {
         let axes = self.integers(&axes);
         self.op(Reduce { kind: ReduceKind::Mean, keep_dims: false, ..Reduce::default() }, &[x, axes], name)
     }
+    /// An activation.
+    ///
+    /// # Errors
+    /// When the operand is not `f32`.
+    pub fn activate(&mut self, kind: Activation, x: ValueId, name: &str) -> Result<ValueId> {
+        self.op(Activate { kind }, &[x], name)
+    }
+    /// `max(x, 0)`.
+    ///
+    /// # Errors
+    /// When the operand is not `f32`.
+    pub fn relu(&mut self, x: ValueId, name: &str) -> Result<ValueId> {
+        self.activate(Activation::Relu, x, name)
+    }
     /// A function of one element.
     ///
     /// # Errors
@@ -214,7 +229,7 @@ impl GraphBuilder {
     /// # Errors
     /// When the operands do not fit.
     pub fn binary(&mut self, kind: BinaryKind, a: ValueId, b: ValueId, name: &str) -> Result<ValueId> {
-        self.op(Binary { kind }, &[a, b], name)
+        self.op(Binary { kind, ..Binary::default() }, &[a, b], name)
     }
     /// The same elements in another shape: -1 is what is left, 0 copies.
     ///

@@ -1,5 +1,6 @@
 //! Convolutions.
 
+use super::activation::Activation;
 use super::attrs::{AttrValue, attributes};
 use super::infer::{Infer, ValueType};
 use super::{Operator, missing};
@@ -57,7 +58,8 @@ impl AttrValue for Pads {
 }
 
 attributes! {
-    /// Convolution of any spatial rank. Inputs `x [N, C, spatial...]`, `w [O, C/groups, kernel...]`, optional `b [O]`.
+    /// Convolution of any spatial rank. Inputs `x [N, C, spatial...]`, `w [O, C/groups, kernel...]`, optional `b [O]`,
+    /// optional `residual` of the output's shape, added before the activation.
     /// Cross-correlation, as in every framework: kernels are not flipped.
     pub struct Conv {
         /// Step of each spatial axis; empty means 1.
@@ -68,6 +70,8 @@ attributes! {
         pub pads: Pads = Pads::default(),
         /// Groups of channels that do not mix.
         pub groups: usize = 1,
+        /// Applied to the sums.
+        pub activation: Activation = Activation::Identity,
     }
     /// Transposed convolution. Inputs `x [N, C, spatial...]`, `w [C, O/groups, kernel...]`, optional `b [O]`.
     /// Output extent `stride * (in - 1) + output_padding + dilation * (k - 1) + 1 - begin - end`; with `Pads::Same*` it is
@@ -83,6 +87,8 @@ attributes! {
         pub output_padding: Vec<usize> = vec![],
         /// Groups of channels that do not mix.
         pub groups: usize = 1,
+        /// Applied to the sums.
+        pub activation: Activation = Activation::Identity,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Matrix products.
 
+use super::activation::Activation;
 use super::attrs::attributes;
 use super::infer::{Infer, ValueType};
 use super::{Operator, missing};
@@ -7,7 +8,10 @@ use crate::{Result, Tensor};
 
 attributes! {
     /// Fully connected layer. Inputs `x [..., K]`, `w [O, K]`, optional `b [O]`; output `[..., O]`.
-    pub struct Dense {}
+    pub struct Dense {
+        /// Applied to the sums.
+        pub activation: Activation = Activation::Identity,
+    }
     /// Matrix product of `a [..., M, K]` and `b [..., K, N]` with numpy's rules for batches and vectors.
     pub struct MatMul {}
     /// Sum of products over named axes, as `numpy.einsum`.

@@ -1,5 +1,6 @@
 //! Functions of one element, or of one element of each operand.
 
+use super::activation::Activation;
 use super::attrs::{attr_enum, attributes};
 use super::infer::{Infer, ValueType};
 use super::{Operator, missing};
@@ -146,6 +147,8 @@ attributes! {
     pub struct Binary {
         /// Which function.
         pub kind: BinaryKind = BinaryKind::default(),
+        /// Applied to the result (`f32` only).
+        pub activation: Activation = Activation::Identity,
     }
     /// `x` where `x >= 0`, else `slope * x`. Inputs `x`, `slope` (broadcast to `x`).
     pub struct PRelu {}

@@ -12,6 +12,7 @@
 pub mod attrs;
 pub mod infer;
 
+pub mod activation;
 pub mod conv;
 pub mod dense;
 pub mod elementwise;
@@ -24,6 +25,7 @@ pub mod reduce;
 pub mod resize;
 pub mod softmax;
 
+use crate::plan::{FormatCx, Formats, Halo, LowerCx, Lowered};
 use crate::{Error, Result, Tensor};
 use attrs::{Attributes, Fields};
 use infer::{Fact, Infer, ValueType};
@@ -47,6 +49,24 @@ pub trait Operator: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the values do not fit (an index out of range), or this combination of types is not supported.
     fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>>;
+
+    /// The memory formats it wants of its inputs and gives its outputs. Everything plain unless the op says otherwise.
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        cx.plain()
+    }
+
+    /// Zeros it wants around a blocked image input (padding that it reads from memory).
+    fn halo(&self, _cx: &FormatCx, _input: usize) -> Halo {
+        Halo::default()
+    }
+
+    /// The kernel for concrete shapes and the formats chosen. Without one the naive evaluation runs ([`Lowered::Interpreted`]).
+    ///
+    /// # Errors
+    /// When the operands do not fit the kernel.
+    fn lower(&self, _cx: &LowerCx) -> Result<Lowered> {
+        Ok(Lowered::Interpreted)
+    }
 
     /// Multiply-accumulates of one run, for reports: known shapes only.
     fn macs(&self, _inputs: &[Option<&Fact>], _outputs: &[ValueType]) -> u64 {
@@ -91,6 +111,7 @@ macro_rules! op_table {
 }
 
 op_table! {
+    activation: Activate;
     conv: Conv ConvTranspose;
     dense: Dense Einsum MatMul;
     elementwise: Binary Cast PRelu Unary Where;

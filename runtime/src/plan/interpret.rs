@@ -1,0 +1,102 @@
+//! Running without a plan: node by node, naively. The oracle of conversions, and the way of graphs whose shapes depend on data.
+
+use super::arena::Io;
+use super::step::{Compute, Step};
+use crate::{Error, Graph, Node, Op, Result, Tensor};
+use pocketnn_kernels::par::Parallel;
+use std::collections::HashMap;
+
+/// Runs a graph by the naive evaluation of its ops and gives its outputs. `observe` sees every value a node computes.
+///
+/// # Errors
+/// When the inputs do not fit, or an op has no naive evaluation of these types.
+pub fn interpret(
+    graph: &Graph,
+    inputs: &[Tensor],
+    mut observe: impl FnMut(&Node, &[Tensor]) -> Result<()>,
+) -> Result<Vec<Tensor>> {
+    if inputs.len() != graph.inputs().len() {
+        return Err(Error::argument(format!("expected {} inputs, found {}", graph.inputs().len(), inputs.len())));
+    }
+    let mut last = vec![0usize; graph.values().len()];
+    for (i, n) in graph.nodes().iter().enumerate() {
+        n.operands().for_each(|v| last[v.index()] = i);
+    }
+    graph.outputs().iter().for_each(|v| last[v.index()] = usize::MAX);
+    let mut live: HashMap<usize, Tensor> = HashMap::new();
+    for (&id, t) in graph.inputs().iter().zip(inputs) {
+        super::check_input(graph, id, t.dtype(), t.shape())?;
+        live.insert(id.index(), t.clone());
+    }
+    for (i, n) in graph.nodes().iter().enumerate() {
+        let operands: Vec<Option<&Tensor>> =
+            n.inputs.iter().map(|v| v.and_then(|v| graph.constant(v).or_else(|| live.get(&v.index())))).collect();
+        let place = || {
+            let tys: Vec<String> = operands
+                .iter()
+                .map(|t| t.map_or("-".to_string(), |t| format!("{}{:?}", t.dtype(), t.shape())))
+                .collect();
+            format!("{} `{}` ({})", n.op.name(), n.name, tys.join(", "))
+        };
+        let out = n.op.operator().eval(&operands, n.outputs.len()).map_err(|e| e.at(place))?;
+        observe(n, &out)?;
+        live.retain(|&v, _| last[v] > i);
+        for (&v, t) in n.outputs.iter().zip(out) {
+            if last[v.index()] > i {
+                live.insert(v.index(), t);
+            }
+        }
+    }
+    let get = |v: &crate::ValueId| graph.constant(*v).or_else(|| live.get(&v.index())).cloned();
+    let outputs: Option<Vec<Tensor>> = graph.outputs().iter().map(get).collect();
+    outputs.ok_or_else(|| Error::graph("an output is not computed"))
+}
+
+/// A step that runs the naive evaluation inside a plan, for ops without a kernel. It allocates.
+pub(super) struct Interpreted {
+    pub op: Op,
+    pub name: String,
+    pub inputs: Vec<Option<(crate::DType, Vec<usize>)>>,
+    pub outputs: usize,
+    /// What went wrong in a run: a step cannot fail, so the session asks afterwards.
+    pub failure: std::sync::Arc<std::sync::Mutex<Option<Error>>>,
+}
+
+impl Interpreted {
+    fn evaluate(&self, io: &mut Io<'_>) -> Result<()> {
+        let tensor = |(i, ty): (usize, &Option<(crate::DType, Vec<usize>)>)| match ty {
+            None => Ok(None),
+            Some((dtype, shape)) => {
+                let n = crate::checked_bytes(*dtype, shape)?;
+                Tensor::from_bytes(*dtype, shape, &io.input::<u8>(i)[..n]).map(Some)
+            }
+        };
+        let tensors: Vec<Option<Tensor>> = self.inputs.iter().enumerate().map(tensor).collect::<Result<_>>()?;
+        let operands: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
+        let out = self.op.operator().eval(&operands, self.outputs)?;
+        for (i, t) in out.iter().enumerate() {
+            let y = io.output::<u8>(i);
+            let n = y.len().min(t.bytes().len());
+            y[..n].copy_from_slice(&t.bytes()[..n]);
+        }
+        Ok(())
+    }
+}
+
+impl Step for Interpreted {
+    fn run(&self, io: &mut Io<'_>, _par: &dyn Parallel) {
+        if let Err(e) = self.evaluate(io) {
+            let e = e.at(|| format!("{} `{}`", self.op.name(), self.name));
+            self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(e);
+        }
+    }
+    fn algorithm(&self) -> String {
+        "interpreted".to_string()
+    }
+}
+
+impl From<Interpreted> for Compute {
+    fn from(i: Interpreted) -> Self {
+        Compute::new(i)
+    }
+}
