@@ -79,6 +79,16 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` must be valid for reading `N` bytes.
     unsafe fn load_i8(self, p: *const i8) -> Self::V;
+    /// Reads `N` floats as channel blocks: eight at `p`, the next eight, if any, at `p + stride`.
+    ///
+    /// # Safety
+    /// Each group must be valid for reading eight floats; no alignment is needed.
+    unsafe fn load_blocks(self, p: *const f32, stride: usize) -> Self::V;
+    /// Writes `N` floats as channel blocks: eight at `p`, the next eight, if any, at `p + stride`.
+    ///
+    /// # Safety
+    /// Each group must be valid for writing eight floats; no alignment is needed.
+    unsafe fn store_blocks(self, p: *mut f32, stride: usize, v: Self::V);
 
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -262,6 +272,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type Pair: Lanes;
     /// True when `Pair` is one register, so that tiles may hold twice as many accumulators.
     const WIDE: bool;
+    /// Rows of a matrix tile: how many sums of one `Pair` (two, when `WIDE`) stay in registers beside the operands.
+    const ROWS: usize;
     /// The eight-lane token.
     fn block(self) -> Self::Block;
     /// The sixteen-lane token.
@@ -284,7 +296,7 @@ pub trait Kernel {
 pub struct Isa(Member);
 
 macro_rules! table {
-    ($($(#[$cfg:meta])* $member:ident $name:literal $module:ident :: $token:ident fused $fused:expr;)*) => {
+    ($($(#[$cfg:meta])* $member:ident $name:literal $($module:ident)::+ , $token:ident fused $fused:expr;)*) => {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u8)]
         enum Member { $($(#[$cfg])* $member),* }
@@ -293,7 +305,7 @@ macro_rules! table {
 
         impl Member {
             fn name(self) -> &'static str { match self { $($(#[$cfg])* Member::$member => $name),* } }
-            fn available(self) -> bool { match self { $($(#[$cfg])* Member::$member => $module::$token::detect()),* } }
+            fn available(self) -> bool { match self { $($(#[$cfg])* Member::$member => $($module)::+::$token::detect()),* } }
             fn fused(self) -> bool { match self { $($(#[$cfg])* Member::$member => $fused),* } }
         }
 
@@ -303,7 +315,7 @@ macro_rules! table {
             pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
                 match self.0 {
                     // SAFETY: an `Isa` of this member is made only after its detection succeeded.
-                    $($(#[$cfg])* Member::$member => unsafe { $module::vectorize(kernel) }),*
+                    $($(#[$cfg])* Member::$member => unsafe { $($module)::+::vectorize(kernel) }),*
                 }
             }
         }
@@ -312,9 +324,10 @@ macro_rules! table {
 
 // In order of preference, the best last.
 table! {
-    Portable "portable" portable::Portable fused cfg!(target_feature = "fma");
-    Scalar "scalar" scalar::Scalar fused true;
-    #[cfg(target_arch = "x86_64")] Avx2 "avx2" x86_64::Avx2 fused true;
+    Portable "portable" portable, Portable fused cfg!(target_feature = "fma");
+    Scalar "scalar" scalar, Scalar fused true;
+    #[cfg(target_arch = "x86_64")] Avx2 "avx2" x86_64::avx2, Avx2 fused true;
+    #[cfg(target_arch = "x86_64")] Avx512 "avx512" x86_64::avx512, Avx512 fused true;
 }
 
 /// Index + 1 of the overriding member, 0 for none.

@@ -23,6 +23,7 @@ impl Simd for Portable {
     type Block = Wide8;
     type Pair = Twice<Wide8>;
     const WIDE: bool = false;
+    const ROWS: usize = 2;
     #[inline(always)]
     fn block(self) -> Wide8 {
         Wide8(())
@@ -71,6 +72,16 @@ impl Lanes for Wide8 {
     unsafe fn load_i8(self, p: *const i8) -> f32x8 {
         // SAFETY: the caller promises eight readable bytes.
         f32x8::new(unsafe { p.cast::<[i8; 8]>().read_unaligned() }.map(f32::from))
+    }
+    #[inline(always)]
+    unsafe fn load_blocks(self, p: *const f32, _stride: usize) -> Self::V {
+        // SAFETY: the caller promises eight readable floats.
+        unsafe { self.load(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_blocks(self, p: *mut f32, _stride: usize, v: Self::V) {
+        // SAFETY: the caller promises eight writable floats.
+        unsafe { self.store(p, v) }
     }
     #[inline(always)]
     fn add(self, a: f32x8, b: f32x8) -> f32x8 {

@@ -35,6 +35,7 @@ impl Simd for Scalar {
     type Block = Eight;
     type Pair = Twice<Eight>;
     const WIDE: bool = false;
+    const ROWS: usize = 2;
     #[inline(always)]
     fn block(self) -> Eight {
         Eight(())
@@ -92,6 +93,16 @@ impl Lanes for Eight {
     unsafe fn load_i8(self, p: *const i8) -> F {
         // SAFETY: the caller promises eight readable bytes.
         unsafe { p.cast::<[i8; 8]>().read_unaligned() }.map(f32::from)
+    }
+    #[inline(always)]
+    unsafe fn load_blocks(self, p: *const f32, _stride: usize) -> Self::V {
+        // SAFETY: the caller promises eight readable floats.
+        unsafe { self.load(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_blocks(self, p: *mut f32, _stride: usize, v: Self::V) {
+        // SAFETY: the caller promises eight writable floats.
+        unsafe { self.store(p, v) }
     }
     #[inline(always)]
     fn add(self, a: F, b: F) -> F {

@@ -44,6 +44,21 @@ impl<L: Lanes> Lanes for Twice<L> {
             self.0.store(p.add(L::N), v.1);
         }
     }
+    #[inline(always)]
+    unsafe fn load_blocks(self, p: *const f32, stride: usize) -> Self::V {
+        debug_assert!(L::N == 8);
+        // SAFETY: the caller promises eight readable floats at `p` and at `p + stride`.
+        unsafe { (self.0.load(p), self.0.load(p.add(stride))) }
+    }
+    #[inline(always)]
+    unsafe fn store_blocks(self, p: *mut f32, stride: usize, v: Self::V) {
+        debug_assert!(L::N == 8);
+        // SAFETY: the caller promises eight writable floats at `p` and at `p + stride`.
+        unsafe {
+            self.0.store(p, v.0);
+            self.0.store(p.add(stride), v.1);
+        }
+    }
     both! {
         add(a: V, b: V) -> V; sub(a: V, b: V) -> V; mul(a: V, b: V) -> V; div(a: V, b: V) -> V;
         mul_add(a: V, b: V, c: V) -> V; min(a: V, b: V) -> V; max(a: V, b: V) -> V;

@@ -24,6 +24,7 @@ impl Simd for Avx2 {
     type Block = Ymm;
     type Pair = Twice<Ymm>;
     const WIDE: bool = false;
+    const ROWS: usize = 6;
     #[inline(always)]
     fn block(self) -> Ymm {
         Ymm(())
@@ -51,6 +52,14 @@ macro_rules! ymm {
             unsafe { $body }
         })*
     };
+}
+
+impl Ymm {
+    /// Only for tokens of instruction sets that have AVX2, FMA and F16C.
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self(())
+    }
 }
 
 impl Lanes for Ymm {
@@ -88,6 +97,16 @@ impl Lanes for Ymm {
     unsafe fn load_i8(self, p: *const i8) -> __m256 {
         // SAFETY: the caller promises eight readable bytes.
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_blocks(self, p: *const f32, _stride: usize) -> Self::V {
+        // SAFETY: the caller promises eight readable floats.
+        unsafe { self.load(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_blocks(self, p: *mut f32, _stride: usize, v: Self::V) {
+        // SAFETY: the caller promises eight writable floats.
+        unsafe { self.store(p, v) }
     }
     ymm! {
         add(a: V, b: V) -> V = _mm256_add_ps(a, b);

@@ -1,5 +1,6 @@
 //! Instruction sets of x86-64.
 
-mod avx2;
+pub mod avx2;
+pub mod avx512;
 
-pub use avx2::{Avx2, vectorize};
+pub use avx2::Avx2;
