@@ -51,6 +51,37 @@ pub fn pool(x: &[f32], x_shape: &[usize], kind: PoolKind, window: &Window, out: 
     (y, y_shape)
 }
 
+/// The largest element of each window and its flat index in `x`, the first one of equals; `None` for a window of padding only.
+///
+/// # Panics
+/// When shapes and slices do not fit.
+pub fn max_with_indices(
+    x: &[f32],
+    x_shape: &[usize],
+    window: &Window,
+    out: &[usize],
+) -> (Vec<f32>, Vec<Option<usize>>) {
+    assert_eq!(x.len(), x_shape.iter().product::<usize>());
+    let (win, size, out) = (window.to3(), lead(&x_shape[2..], 1), lead(out, 1));
+    let plane: usize = size.iter().product();
+    let mut results = (Vec::new(), Vec::new());
+    for channel in 0..x_shape[0] * x_shape[1] {
+        for at in positions(out) {
+            let mut best: Option<usize> = None;
+            for tap in positions(win.kernel) {
+                let axis = |i: usize| win.at(i, at[i], tap[i], size[i]);
+                if let (Some(a), Some(b), Some(c)) = (axis(0), axis(1), axis(2)) {
+                    let i = channel * plane + (a * size[1] + b) * size[2] + c;
+                    best = if best.is_none_or(|b| x[i] > x[b]) { Some(i) } else { best };
+                }
+            }
+            results.0.push(best.map_or(f32::NEG_INFINITY, |i| x[i]));
+            results.1.push(best);
+        }
+    }
+    results
+}
+
 /// Pools all positions: `[N, C, spatial..]` into `[N, C, 1..]`.
 ///
 /// # Panics

@@ -1,10 +1,11 @@
 //! Pooling over windows of the spatial axes. Global pooling is [`super::reduce::Reduce`].
 
+use super::Operator;
 use super::attrs::{attr_enum, attributes};
-use super::conv::Pads;
+use super::conv::{Pads, Steps, float_tensor, image, operand, per_axis};
 use super::infer::{Infer, ValueType};
-use super::{Operator, missing};
-use crate::{Result, Tensor};
+use crate::{DType, Dim, Error, Result, Tensor};
+use pocketnn_kernels::reference::{self, Window};
 
 attr_enum! {
     /// What is taken of a window.
@@ -56,19 +57,110 @@ attributes! {
 }
 
 impl Operator for Pool {
-    fn infer(&self, _cx: &Infer) -> Result<Vec<ValueType>> {
-        Err(missing("Pool", "shape inference"))
+    fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
+        if self.kind == PoolKind::Lp && self.p < 1 {
+            return Err(Error::graph(format!("p: expected at least 1, found {}", self.p)));
+        }
+        let shape = infer(cx, &self.kernel, &self.strides, &self.dilations, &self.pads, self.ceil_mode)?;
+        Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
-    fn eval(&self, _inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Err(missing("Pool", "evaluation"))
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let (window, out) = self.window(&x.shape()[2..])?;
+        let (y, shape) = reference::pool::pool(&x.to_f32(), x.shape(), self.function(), &window, &out);
+        Ok(vec![float_tensor(&shape, y, x.dtype())?])
+    }
+}
+
+impl Pool {
+    /// The window with explicit padding, and the output extents, on an image of this size.
+    ///
+    /// # Errors
+    /// When a list has the wrong length or an entry is out of range.
+    pub fn window(&self, size: &[usize]) -> Result<(Window, Vec<usize>)> {
+        window(size, &self.kernel, &self.strides, &self.dilations, &self.pads, self.ceil_mode)
+    }
+    /// What is made of a window.
+    pub fn function(&self) -> reference::pool::PoolKind {
+        match self.kind {
+            PoolKind::Max => reference::pool::PoolKind::Max,
+            PoolKind::Average => reference::pool::PoolKind::Average { count_padding: self.count_include_pad },
+            PoolKind::Lp => reference::pool::PoolKind::Norm { p: self.p as f32 },
+        }
     }
 }
 
 impl Operator for MaxPoolWithIndices {
-    fn infer(&self, _cx: &Infer) -> Result<Vec<ValueType>> {
-        Err(missing("MaxPoolWithIndices", "shape inference"))
+    fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
+        let shape = infer(cx, &self.kernel, &self.strides, &self.dilations, &self.pads, self.ceil_mode)?;
+        Ok(vec![ValueType::new(cx.dtype(0)?, shape.clone()), ValueType::new(DType::I64, shape)])
     }
-    fn eval(&self, _inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Err(missing("MaxPoolWithIndices", "evaluation"))
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let size = &x.shape()[2..];
+        let (window, out) = window(size, &self.kernel, &self.strides, &self.dilations, &self.pads, self.ceil_mode)?;
+        let shape: Vec<usize> = x.shape()[..2].iter().chain(&out).copied().collect();
+        let (y, at) = reference::pool::max_with_indices(&x.to_f32(), x.shape(), &window, &out);
+        let plane: usize = size.iter().product();
+        let index = |i: usize| {
+            let spot = if self.column_major { column_major(i % plane, size) } else { i % plane };
+            (i / plane * plane + spot) as i64
+        };
+        let at = at.into_iter().map(|i| i.map_or(-1, index)).collect();
+        Ok(vec![float_tensor(&shape, y, x.dtype())?, Tensor::new(&shape, at)?])
     }
+}
+
+/// The number of a position when the first axis moves fastest, from its row-major number.
+fn column_major(mut row_major: usize, size: &[usize]) -> usize {
+    let mut weight: usize = size.iter().product();
+    let mut number = 0;
+    for &extent in size.iter().rev() {
+        weight /= extent;
+        number += row_major % extent * weight;
+        row_major /= extent;
+    }
+    number
+}
+
+fn infer(
+    cx: &Infer,
+    kernel: &[usize],
+    strides: &[usize],
+    dilations: &[usize],
+    pads: &Pads,
+    ceil: bool,
+) -> Result<Vec<Dim>> {
+    let x = image(cx, 0)?;
+    let rank = x.len() - 2;
+    if kernel.len() != rank {
+        return Err(Error::graph(format!("kernel: expected {rank} entries, one per spatial axis, found {kernel:?}")));
+    }
+    let kernel = per_axis("kernel", kernel, rank, 1)?;
+    let steps = Steps::new(rank, strides, dilations)?;
+    let mut shape = x[..2].to_vec();
+    for i in 0..rank {
+        shape.push(steps.output(i, &x[i + 2], &Dim::from(kernel[i]), pads, ceil)?);
+    }
+    Ok(shape)
+}
+
+fn window(
+    size: &[usize],
+    kernel: &[usize],
+    strides: &[usize],
+    dilations: &[usize],
+    pads: &Pads,
+    ceil: bool,
+) -> Result<(Window, Vec<usize>)> {
+    let steps = Steps::new(size.len(), strides, dilations)?;
+    let explicit = steps.resolve(pads, size, kernel)?;
+    let out = (0..size.len())
+        .map(|i| {
+            let extent = steps.output(i, &Dim::from(size[i]), &Dim::from(kernel[i]), pads, ceil)?;
+            extent.known().ok_or_else(|| Error::graph(format!("spatial axis {i}: negative extent")))
+        })
+        .collect::<Result<_>>()?;
+    let Steps { stride, dilation } = steps;
+    Ok((Window { kernel: kernel.to_vec(), stride, dilation, pads: explicit }, out))
 }
