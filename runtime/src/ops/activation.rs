@@ -2,7 +2,8 @@
 
 use super::attrs::{AttrValue, attributes};
 use super::infer::{Infer, ValueType};
-use super::{Operator, missing};
+use super::{Operator, elementwise};
+use crate::kernels::elementwise::Unary;
 use crate::{Result, Tensor};
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ names! {
 }
 
 attributes! {
-    /// An activation of every element. Input `x` (`f32`); output of the same shape.
+    /// An activation of every element. Input `x` of floats (some functions: integers); output of the same type.
     pub struct Activate {
         /// Which function.
         pub kind: Activation = Activation::Identity,
@@ -72,11 +73,11 @@ impl Activate {
 }
 
 impl Operator for Activate {
-    fn infer(&self, _cx: &Infer) -> Result<Vec<ValueType>> {
-        Err(missing("Activate", "shape inference"))
+    fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
+        elementwise::infer_unary(Unary::Map(self.kind), cx)
     }
-    fn eval(&self, _inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Err(missing("Activate", "evaluation"))
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        elementwise::eval_unary(Unary::Map(self.kind), elementwise::operand(inputs, 0)?)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Reductions over axes.
 
+use super::Operator;
 use super::attrs::{attr_enum, attributes};
-use super::infer::{Infer, ValueType};
-use super::{Operator, missing};
-use crate::{Result, Tensor};
+use super::elementwise::operand;
+use super::infer::{Infer, ValueType, normalize_axis};
+use crate::kernels::reduce::Reduction;
+use crate::kernels::reference::reduce as reference;
+use crate::{DType, Dim, Error, Result, Tensor, with_dtype};
 
 attr_enum! {
     /// What is made of the elements.
@@ -58,20 +61,124 @@ attributes! {
     }
 }
 
-impl Operator for Reduce {
-    fn infer(&self, _cx: &Infer) -> Result<Vec<ValueType>> {
-        Err(missing("Reduce", "shape inference"))
+impl ReduceKind {
+    /// The kernels' reduction; `None` for logic.
+    pub(crate) fn reduction(self) -> Option<Reduction> {
+        Some(match self {
+            Self::Sum => Reduction::Sum,
+            Self::Mean => Reduction::Mean,
+            Self::Max => Reduction::Max,
+            Self::Min => Reduction::Min,
+            Self::Prod => Reduction::Prod,
+            Self::L1 => Reduction::L1,
+            Self::L2 => Reduction::L2,
+            Self::LogSum => Reduction::LogSum,
+            Self::LogSumExp => Reduction::LogSumExp,
+            Self::SumSquare => Reduction::SumSquare,
+            Self::Any | Self::All => return None,
+        })
     }
-    fn eval(&self, _inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Err(missing("Reduce", "evaluation"))
+
+    fn defined_for(self, dtype: DType) -> bool {
+        match self {
+            Self::Any | Self::All => dtype == DType::Bool,
+            Self::Max | Self::Min => true,
+            _ => dtype != DType::Bool,
+        }
+    }
+}
+
+impl Reduce {
+    /// The reduced axes, ascending, of an operand of `rank` dimensions.
+    ///
+    /// # Errors
+    /// When an axis lies outside or is named twice.
+    pub(crate) fn axes(&self, given: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
+        let given = given.unwrap_or_default();
+        if given.is_empty() {
+            return Ok(if self.noop_with_empty_axes { Vec::new() } else { (0..rank).collect() });
+        }
+        let mut axes = given.iter().map(|&a| normalize_axis(a, rank)).collect::<Result<Vec<_>>>()?;
+        axes.sort_unstable();
+        if axes.windows(2).any(|w| w[0] == w[1]) {
+            return Err(Error::graph(format!("axes {given:?} name an axis twice")));
+        }
+        Ok(axes)
+    }
+}
+
+/// The shape that is left when `axes` are reduced.
+fn reduced<D: Clone>(shape: &[D], axes: &[usize], keep_dims: bool, one: &D) -> Vec<D> {
+    let each = shape.iter().enumerate().filter_map(|(i, d)| match (axes.contains(&i), keep_dims) {
+        (false, _) => Some(d.clone()),
+        (true, true) => Some(one.clone()),
+        (true, false) => None,
+    });
+    each.collect()
+}
+
+impl Operator for Reduce {
+    fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
+        let ty = cx.ty(0)?;
+        if !self.kind.defined_for(ty.dtype) {
+            return Err(Error::graph(format!("`{}` has no meaning on {}", self.kind.name(), ty.dtype)));
+        }
+        let given = cx.integers(1);
+        if cx.has(1) && given.is_none() {
+            return Err(Error::unsupported("input 1: the axes must be constant"));
+        }
+        let axes = self.axes(given.as_deref(), ty.shape.len())?;
+        Ok(vec![ValueType::new(ty.dtype, reduced(&ty.shape, &axes, self.keep_dims, &Dim::from(1)))])
+    }
+    fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
+        let dims = cx.dims(0)?;
+        if cx.shape(0).ok()?.len() != 1 || self.axes(cx.integers(1).as_deref(), 1).ok()?.is_empty() {
+            return None;
+        }
+        let (first, rest) = dims.split_first()?;
+        let fold = |f: fn(&Dim, &Dim) -> Dim| Some(vec![rest.iter().fold(first.clone(), |a, b| f(&a, b))]);
+        match self.kind {
+            ReduceKind::Sum => fold(|a, b| a.clone() + b.clone()),
+            ReduceKind::Prod => fold(|a, b| a.clone() * b.clone()),
+            ReduceKind::Max => fold(Dim::larger),
+            ReduceKind::Min => fold(Dim::smaller),
+            _ => None,
+        }
+    }
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let given = inputs.get(1).copied().flatten().map(Tensor::to_i64).transpose()?;
+        let axes = self.axes(given.as_deref(), x.rank())?;
+        let shape = reduced(x.shape(), &axes, self.keep_dims, &1);
+        let y = if let Some(op) = self.kind.reduction() {
+            with_dtype!(x.dtype(), T => {
+                Tensor::new(&shape, reference::reduce::<T>(op, x.as_slice()?, x.shape(), &axes))
+            })
+        } else {
+            let every = self.kind == ReduceKind::All;
+            Tensor::new(&shape, reference::logical(every, x.as_slice()?, x.shape(), &axes))
+        };
+        Ok(vec![y?])
     }
 }
 
 impl Operator for ArgReduce {
-    fn infer(&self, _cx: &Infer) -> Result<Vec<ValueType>> {
-        Err(missing("ArgReduce", "shape inference"))
+    fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
+        let shape = cx.shape(0)?;
+        let axis = normalize_axis(self.axis, shape.len())?;
+        if shape[axis].known() == Some(0) {
+            return Err(Error::graph(format!("axis {} has no elements to choose from", self.axis)));
+        }
+        Ok(vec![ValueType::new(DType::I64, reduced(shape, &[axis], self.keep_dims, &Dim::from(1)))])
     }
-    fn eval(&self, _inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Err(missing("ArgReduce", "evaluation"))
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let axis = normalize_axis(self.axis, x.rank())?;
+        if x.shape()[axis] == 0 {
+            return Err(Error::graph(format!("axis {} has no elements to choose from", self.axis)));
+        }
+        let shape = reduced(x.shape(), &[axis], self.keep_dims, &1);
+        let y = with_dtype!(x.dtype(), T => reference::arg::<T>(!self.min, self.last, x.as_slice()?, x.shape(), axis));
+        Ok(vec![Tensor::new(&shape, y)?])
     }
 }
