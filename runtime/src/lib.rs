@@ -5,16 +5,24 @@ mod dtype;
 mod error;
 pub mod format;
 pub mod graph;
+mod model;
 pub mod ops;
 pub mod plan;
+mod session;
 mod tensor;
+mod threads;
+mod view;
 
 pub use dim::{Bindings, Dim};
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Graph, GraphBuilder, Node, ValueId};
+pub use model::Model;
 pub use ops::Op;
+pub use session::{Options, Session};
 pub use tensor::{Tensor, checked_bytes, checked_len};
+pub use threads::Threads;
+pub use view::View;
 
 #[doc(hidden)]
 pub use half;

@@ -1,3 +1,85 @@
-//! The `.pnn` file.
+//! The `.pnn` file: a network in one file that is a valid [safetensors](https://github.com/huggingface/safetensors) file.
+//!
+//! ```text
+//! u64 little-endian   H: bytes of the header
+//! H bytes             JSON object, padded with spaces so that the data starts on a multiple of 64
+//!   "__metadata__"    strings:
+//!       "format"      "pocketnn"
+//!       "version"     "1"; a reader refuses versions it does not know
+//!       "graph"       JSON text, below
+//!       "sha256"      lower-case hex digest of the data
+//!   NAME              {"dtype", "shape", "data_offsets": [begin, end]} for each constant, by the name of its value
+//! data                tensors, row-major and little-endian, without holes; those whose size is a multiple of 64 bytes come first, then
+//!                     multiples of 32, 16, 8, 4, 2 and the rest, so that each begins on a multiple of that power of two; names
+//!                     decide between equals. Element types F32 F16 BF16 F64 I8 I16 I32 I64 U8 U16 U32 U64 BOOL.
+//! ```
+//!
+//! The graph:
+//!
+//! ```text
+//! {"name": "...",
+//!  "inputs": [{"name", "dtype": "f32", "shape": [1, "H", ...]}],      a string is a symbolic dimension
+//!  "nodes": [{"op": "Conv", "name", "inputs": [VALUE or null, ...], "outputs": [VALUE, ...], "attrs": {...}}],
+//!  "outputs": [VALUE, ...],
+//!  "meta": {...}}                                                    labels, preprocessing, provenance, verification
+//! ```
+//!
+//! A value is an input, a constant (a tensor of the file) or an output of an earlier node, by name; names are unique. Ops
+//! and their attributes are those of [`crate::ops`]; attributes at their default are left out, unknown ones are refused.
+//! Types and shapes are not stored: they follow from the ops. Writing is reproducible: the same graph gives the same bytes.
+//!
+//! [`read`] is the only gate: checked arithmetic and [`Limits`]; behind it nothing doubts.
 
 pub mod map;
+mod read;
+mod write;
+
+pub use read::{open, read, recorded_digest, verify_digest};
+pub use write::{save, write};
+
+/// Version of the format that this build writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// Budgets of reading a file.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest file in bytes.
+    pub file_bytes: u64,
+    /// Largest header in bytes.
+    pub header_bytes: u64,
+    /// Most nodes.
+    pub nodes: usize,
+    /// Most constants.
+    pub tensors: usize,
+}
+
+impl Default for Limits {
+    /// 16 GiB of file, 64 MiB of header, a million nodes and constants.
+    fn default() -> Self {
+        Self { file_bytes: 16 << 30, header_bytes: 64 << 20, nodes: 1_000_000, tensors: 1_000_000 }
+    }
+}
+
+/// Names of element types in safetensors.
+const DTYPES: &[(&str, crate::DType)] = {
+    use crate::DType as D;
+    &[
+        ("F32", D::F32),
+        ("F16", D::F16),
+        ("BF16", D::BF16),
+        ("F64", D::F64),
+        ("I8", D::I8),
+        ("I16", D::I16),
+        ("I32", D::I32),
+        ("I64", D::I64),
+        ("U8", D::U8),
+        ("U16", D::U16),
+        ("U32", D::U32),
+        ("U64", D::U64),
+        ("BOOL", D::Bool),
+    ]
+};
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}

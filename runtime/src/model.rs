@@ -1,0 +1,76 @@
+//! A model: an immutable network that sessions run.
+
+use crate::format::{self, Limits};
+use crate::plan::PackCache;
+use crate::{Graph, Options, Result, Session};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A validated, immutable network. Cloning shares it; sessions on several threads share its packed weights.
+///
+/// ```no_run
+/// use pocketnn::{Model, Options};
+/// let model = Model::open("digits.pnn")?;
+/// let mut session = model.session(&Options::default())?;
+/// session.input_mut::<f32>(0)?.fill(0.0);
+/// session.execute()?;
+/// let probabilities = session.output::<f32>(0)?;
+/// # Ok::<(), pocketnn::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Model {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub graph: Graph,
+    pub cache: PackCache,
+}
+
+impl Model {
+    /// Maps a `.pnn` file and validates it. The file must not be changed or cut while the model lives: its weights are read from the map.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not a valid `.pnn` file; the message says where.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::new(format::open(path.as_ref(), &Limits::default())?))
+    }
+    /// Reads a `.pnn` file from memory (the weights are copied).
+    ///
+    /// # Errors
+    /// When the bytes are not a valid `.pnn` file.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Ok(Self::new(format::read(bytes, &Limits::default())?))
+    }
+    /// A model of a graph made in the program.
+    pub fn new(graph: Graph) -> Self {
+        Self { shared: Arc::new(Shared { graph, cache: PackCache::default() }) }
+    }
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.shared.graph
+    }
+    /// Plans the network for concrete sizes, packs its weights and allocates memory.
+    ///
+    /// # Errors
+    /// When a size does not fit the network, or a budget of the options would be passed.
+    pub fn session(&self, options: &Options) -> Result<Session<'static>> {
+        Session::new(self.clone(), options, None)
+    }
+    /// As [`Model::session`], in memory of the caller: at least [`Session::arena_bytes`] bytes aligned to 64.
+    ///
+    /// # Errors
+    /// As [`Model::session`], and when the memory is too small or not aligned.
+    pub fn session_in<'a>(&self, options: &Options, memory: &'a mut [u8]) -> Result<Session<'a>> {
+        Session::new(self.clone(), options, Some(memory))
+    }
+    pub(crate) fn cache(&self) -> &PackCache {
+        &self.shared.cache
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Model({}, {} nodes)", self.graph().name(), self.graph().nodes().len())
+    }
+}
