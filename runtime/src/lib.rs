@@ -4,6 +4,8 @@ pub mod dim;
 mod dtype;
 mod error;
 pub mod format;
+#[cfg(feature = "rayon")]
+mod gang;
 pub mod graph;
 mod model;
 pub mod ops;

@@ -2,6 +2,7 @@
 
 use crate::plan::arena::Arena;
 use crate::plan::{self, Observation, OutputPlace, Plan};
+use crate::threads::Team;
 use crate::view::View;
 use crate::{Bindings, DType, Dim, Element, Error, Graph, Model, Result, Tensor, Threads, ValueId};
 use pocketnn_kernels::isa::Isa;
@@ -51,6 +52,7 @@ enum Mode<'a> {
 pub struct Session<'a> {
     model: Model,
     options: Options,
+    team: Team,
     mode: Mode<'a>,
     /// Inputs that were fixed to values because shapes depend on them; such a plan serves these values only.
     fixed: BTreeMap<ValueId, Tensor>,
@@ -79,7 +81,7 @@ impl<'a> Session<'a> {
             Err(e) if e.kind() == crate::ErrorKind::Unsupported || open => dynamic(graph),
             Err(e) => return Err(e),
         };
-        Ok(Self { model, options: options.clone(), mode, fixed: BTreeMap::new() })
+        Ok(Self { model, team: options.threads.team(), options: options.clone(), mode, fixed: BTreeMap::new() })
     }
 
     /// The model.
@@ -160,7 +162,7 @@ impl<'a> Session<'a> {
         match &mut self.mode {
             Mode::Planned { plan, arena } => {
                 let _scope = pocketnn_kernels::isa::FlushDenormals::new();
-                plan.execute(arena, self.options.threads.as_parallel())
+                plan.execute(arena, self.team.as_parallel())
             }
             Mode::Dynamic { .. } => self.execute_dynamic(),
         }
@@ -173,7 +175,7 @@ impl<'a> Session<'a> {
         match &mut self.mode {
             Mode::Planned { plan, arena } => {
                 let _scope = pocketnn_kernels::isa::FlushDenormals::new();
-                plan.execute_observed(arena, self.options.threads.as_parallel(), observe)
+                plan.execute_observed(arena, self.team.as_parallel(), observe)
             }
             Mode::Dynamic { .. } => Err(undecided()),
         }
@@ -247,12 +249,12 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         }
-        if !matches!(self.mode, Mode::Planned { arena: Arena::Borrowed(_), .. }) {
-            self.replan(inputs)
-        } else {
+        if matches!(self.mode, Mode::Planned { arena: Arena::Borrowed(_), .. }) {
             Err(Error::argument(
                 "a session in the caller's memory keeps its sizes; make another session for other sizes",
             ))
+        } else {
+            self.replan(inputs)
         }
     }
 

@@ -55,54 +55,35 @@ impl Threads {
     }
     /// How many.
     pub fn count(&self) -> usize {
-        self.as_parallel().threads()
-    }
-    /// The parallel loop that kernels get.
-    pub fn as_parallel(&self) -> &dyn Parallel {
-        match &self.0 {
-            Kind::Caller => &Serial,
-            #[cfg(feature = "rayon")]
-            Kind::Pool(_) => self,
-        }
-    }
-}
-
-impl Parallel for Threads {
-    fn threads(&self) -> usize {
         match &self.0 {
             Kind::Caller => 1,
             #[cfg(feature = "rayon")]
             Kind::Pool(p) => p.current_num_threads(),
         }
     }
-    fn run(&self, chunks: usize, body: &(dyn Fn(usize) + Sync)) {
+    /// The parallel loops of one session.
+    pub(crate) fn team(&self) -> Team {
         match &self.0 {
-            Kind::Caller => Serial.run(chunks, body),
+            Kind::Caller => Team::Caller,
             #[cfg(feature = "rayon")]
-            Kind::Pool(p) => {
-                if chunks <= 1 {
-                    return Serial.run(chunks, body);
-                }
-                let next = &std::sync::atomic::AtomicUsize::new(0);
-                p.in_place_scope(|s| {
-                    let work = move || {
-                        loop {
-                            let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                            if i >= chunks {
-                                break;
-                            }
-                            body(i);
-                        }
-                    };
-                    for _ in 1..self.threads().min(chunks) {
-                        s.spawn(move |_| {
-                            let _scope = pocketnn_kernels::isa::FlushDenormals::new();
-                            work();
-                        });
-                    }
-                    work();
-                });
-            }
+            Kind::Pool(p) => Team::Pool(crate::gang::Team::new(p.clone())),
+        }
+    }
+}
+
+/// What runs the parallel loops of one session.
+pub(crate) enum Team {
+    Caller,
+    #[cfg(feature = "rayon")]
+    Pool(crate::gang::Team),
+}
+
+impl Team {
+    pub fn as_parallel(&self) -> &dyn Parallel {
+        match self {
+            Team::Caller => &Serial,
+            #[cfg(feature = "rayon")]
+            Team::Pool(t) => t,
         }
     }
 }

@@ -94,13 +94,12 @@ impl<'a> View<'a> {
 impl<'a, T: Element, D: ndarray::Dimension> From<ndarray::ArrayView<'a, T, D>> for View<'a> {
     fn from(a: ndarray::ArrayView<'a, T, D>) -> Self {
         let shape = Cow::Owned(a.shape().to_vec());
-        let data = match a.to_slice() {
-            Some(s) => Data::Borrowed(bytes_of(s)),
-            None => {
-                let copy: Vec<T> = a.iter().copied().collect();
-                // The number of elements is that of the shape, so this cannot fail.
-                Tensor::new(a.shape(), copy).map_or(Data::Borrowed(&[]), Data::Owned)
-            }
+        let data = if let Some(s) = a.to_slice() {
+            Data::Borrowed(bytes_of(s))
+        } else {
+            let copy: Vec<T> = a.iter().copied().collect();
+            // The number of elements is that of the shape, so this cannot fail.
+            Tensor::new(a.shape(), copy).map_or(Data::Borrowed(&[]), Data::Owned)
         };
         Self { dtype: T::DTYPE, shape, data }
     }

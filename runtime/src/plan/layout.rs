@@ -321,9 +321,10 @@ impl Layout {
             Work::Node(i) => Some(&g.nodes()[i]),
             Work::Convert => None,
         };
-        let place = |(j, v): (usize, &Option<usize>)| match v {
-            Some(v) => range(*v).map(Place::Arena),
-            None => {
+        let place = |(j, v): (usize, &Option<usize>)| {
+            if let Some(v) = v {
+                range(*v).map(Place::Arena)
+            } else {
                 let id = node.and_then(|n| n.inputs[j]);
                 Ok(id.and_then(|id| g.constant(id)).map_or(Place::Absent, |t| Place::Constant(t.clone())))
             }
