@@ -78,7 +78,9 @@ impl<'a> Session<'a> {
         let mode = match plan(&model, options, &shapes, &BTreeMap::new()) {
             Ok(plan) => planned(plan, options, memory)?,
             // Sizes that nobody named come with the first run.
-            Err(e) if e.kind() == crate::ErrorKind::Unsupported || open => dynamic(graph),
+            Err(e) if e.kind() == crate::ErrorKind::Unsupported || (open && e.kind() == crate::ErrorKind::Graph) => {
+                dynamic(graph)
+            }
             Err(e) => return Err(e),
         };
         Ok(Self { model, team: options.threads.team(), options: options.clone(), mode, fixed: BTreeMap::new() })
