@@ -1,9 +1,17 @@
 //! Operators on elements: unary, binary with broadcasting, comparison, selection, casts.
 //!
 //! [`Binary`], [`Compare`] and [`Unary`] name the operators, [`Number`] says what they mean on each element type.
+//! [`Arithmetic`] runs binary operators on `f32` in vectors, [`Images`] on blocked images; every other combination of
+//! operator and type is a plain loop over a [`Broadcast`].
 
+mod arithmetic;
+mod broadcast;
+mod images;
 mod number;
 
+pub use arithmetic::Arithmetic;
+pub use broadcast::{Broadcast, MAX_AXES};
+pub use images::{Images, Side};
 pub use number::{Kind, Number, cast, compare};
 
 use crate::activation::Activation;
