@@ -1,1 +1,3 @@
 //! Conformance, hostile-input and end-to-end tests of pocketnn.
+
+pub mod support;

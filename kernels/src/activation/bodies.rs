@@ -96,9 +96,12 @@ pub fn shrink<L: Lanes>(l: L, v: L::V, lambda: f32, bias: f32) -> L::V {
     l.select(l.le(l.abs(v), l.splat(lambda)), l.zero(), signed)
 }
 
+/// On the negative side `(b / 2) / (|x| + sqrt(x^2 + b))`, which does not cancel.
 #[inline(always)]
 pub fn square_plus<L: Lanes>(l: L, v: L::V, b: f32) -> L::V {
-    l.mul(l.splat(0.5), l.add(v, l.sqrt(l.mul_add(v, v, l.splat(b)))))
+    let sum = l.add(l.abs(v), l.sqrt(l.mul_add(v, v, l.splat(b))));
+    let below = l.div(l.splat(0.5 * b), sum);
+    l.select(l.lt(v, l.zero()), below, l.mul(sum, l.splat(0.5)))
 }
 
 #[inline(always)]

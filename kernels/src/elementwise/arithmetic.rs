@@ -114,7 +114,7 @@ pub(super) fn row<L: Lanes, F: Function2>(l: L, f: F, t: &Tail, a: Row, b: Row, 
         (Row::Each(a), Row::Again(_)) => walk(l, a, y, |a, _| one(a, cb)),
         (Row::Again(_), Row::Each(b)) => walk(l, b, y, |b, _| one(ca, b)),
         (Row::Own, Row::Each(b)) => walk(l, b, y, |b, own| one(own, b)),
-        (Row::Each(a), Row::Own) => walk(l, a, y, &one),
+        (Row::Each(a), Row::Own) => walk(l, a, y, one),
         (Row::Own, Row::Again(_)) => l.map(y, |own| one(own, cb)),
         (Row::Again(_), Row::Own) => l.map(y, |own| one(ca, own)),
         _ => {
