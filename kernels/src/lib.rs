@@ -12,6 +12,7 @@ pub mod elementwise;
 pub mod isa;
 pub mod layout;
 pub mod math;
+pub mod movement;
 pub mod par;
 pub mod reduce;
 pub mod reference;

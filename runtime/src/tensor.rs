@@ -118,6 +118,11 @@ impl Tensor {
         }
         Ok(Self { shape: shape.to_vec(), ..self.clone() })
     }
+    /// The same bytes as elements of another type of the same size.
+    pub(crate) fn retyped(self, dtype: DType) -> Self {
+        assert_eq!(self.dtype.size(), dtype.size());
+        Self { dtype, ..self }
+    }
     /// The elements converted to `f64`.
     pub fn to_f64(&self) -> Vec<f64> {
         macro_rules! each { ($($t:ty => $f:expr),*) => { match self.dtype { $(<$t as Element>::DTYPE => self.data.typed::<$t>(self.start, self.len()).iter().map(|&x| $f(x)).collect()),* } } }

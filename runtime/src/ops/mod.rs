@@ -11,6 +11,7 @@
 
 pub mod attrs;
 pub mod infer;
+mod operands;
 
 pub mod activation;
 pub mod conv;
