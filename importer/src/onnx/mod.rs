@@ -1,0 +1,104 @@
+//! ONNX models of any opset.
+//!
+//! ```text
+//! bytes -> wire (bounded check) -> proto (decode) -> graph (walk: initializers, inputs, nodes) -> family files (lower) -> Graph
+//! ```
+//!
+//! An operator is a row of its family's table ([`registry`]): name, the opsets in which its definition changed, and the function
+//! that adds it to the graph. The function sees a [`node::Node`]: operands, attributes that are marked when read, and the version in
+//! force. To support an operator made of existing ops, write its row and function; nothing else changes.
+//!
+//! float16, bfloat16 and double are computed in f32: inputs and outputs keep their type, constants keep their stored precision
+//! (half) and a conversion to half precision in the middle of a graph rounds.
+
+mod activation;
+mod attrs;
+mod constant;
+mod control;
+mod conv;
+mod dense;
+mod elem;
+mod elementwise;
+mod external;
+mod gather;
+mod graph;
+mod logic;
+mod movement;
+mod node;
+mod norm;
+mod pad;
+mod pool;
+mod proto;
+mod quantize;
+mod reach;
+mod recurrent;
+mod reduce;
+mod registry;
+mod resize;
+mod softmax;
+mod tensor;
+mod window;
+mod wire;
+
+use std::path::Path;
+
+use pocketnn::{Graph, Tensor};
+
+use crate::error::{ImportError, Result};
+use crate::limits::{Budget, Limits};
+use crate::options::ImportOptions;
+use crate::report::Report;
+
+/// An imported model.
+#[derive(Debug)]
+pub struct Imported {
+    /// The network.
+    pub graph: Graph,
+    /// Warnings; nothing in it is unsupported.
+    pub report: Report,
+    /// Writer of the file, as far as it says.
+    pub producer: Option<String>,
+}
+
+/// Imports a model from its bytes; `folder` is where its external data may stand.
+///
+/// # Errors
+/// `Format` where the bytes are not a model, `Invalid` where the model contradicts itself, `Unsupported` with the complete list of
+/// what is missing, `Limits` where a budget would be passed.
+pub fn import(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> Result<Imported> {
+    let budget = Budget::new(options.limits.clone());
+    budget.file(u64::try_from(bytes.len()).unwrap_or(u64::MAX), "the model")?;
+    let mut model = proto::model(bytes, &options.limits)?;
+    let source = model.graph.take().ok_or_else(|| ImportError::format("the model holds no graph"))?;
+    if model.opsets.is_empty() {
+        // Files before IR version 3 do not say it; they are of the first opset.
+        model.opsets.push((String::new(), 1));
+    }
+    let folder = external::Folder::new(folder, &options.limits);
+    let mut walker = graph::Walker::new(&source.name, &budget, &folder, options, &model.functions);
+    walker.model(source, &model.opsets)?;
+    let report = std::mem::take(&mut walker.report);
+    let graph = walker.builder.finish().map_err(|e| node::runtime(&e))?;
+    Ok(Imported { graph, report, producer: model.producer })
+}
+
+/// Reads a `TensorProto`, as the test data of ONNX models stores inputs and outputs.
+///
+/// # Errors
+/// As [`import`]; `Unsupported` for element types that no tensor holds (text, complex numbers, sub-byte types).
+pub fn read_tensor(bytes: &[u8], limits: &Limits) -> Result<Tensor> {
+    let raw = proto::lone_tensor(bytes, limits)?;
+    let folder = external::Folder::new(None, limits);
+    Ok(tensor::tensor(raw, &folder, &Budget::new(limits.clone()))?.1)
+}
+
+/// Writes a `TensorProto`.
+///
+/// # Errors
+/// When the tensor is too big for the format.
+pub fn write_tensor(name: &str, t: &Tensor) -> Result<Vec<u8>> {
+    let (number, bytes) = tensor::encoded(t);
+    let shape: Option<Vec<i64>> = t.shape().iter().map(|&d| i64::try_from(d).ok()).collect();
+    let shape = shape.ok_or_else(|| ImportError::limits("a dimension that the format cannot hold").at_node(name))?;
+    proto::encode_tensor(name, number, &shape, bytes)
+}
