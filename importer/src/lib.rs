@@ -13,6 +13,7 @@ pub mod detect;
 mod error;
 pub mod keras;
 mod limits;
+pub mod onnx;
 mod options;
 mod report;
 

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-use super::proto::{Attribute, AttributeValue, Graph, RawTensor, SparseTensor, TypeInfo};
+use super::proto::{Attribute, AttributeValue, Graph, RawTensor, SparseTensor};
 use crate::error::{ImportError, Result};
 
 /// The attributes of one node, references to the surrounding function's arguments resolved.
@@ -106,8 +106,6 @@ impl<'a> Attrs<'a> {
         sparse -> &'a SparseTensor, "a sparse tensor", { AttributeValue::SparseTensor(x) => x };
         /// A graph.
         opt_graph -> &'a Graph, "a graph", { AttributeValue::Graph(x) => x };
-        /// A type.
-        opt_type -> &'a TypeInfo, "a type", { AttributeValue::Type(x) => x };
     }
 
     /// An integer, or its default.
@@ -198,7 +196,7 @@ fn describe(value: &AttributeValue) -> String {
         V::Strings(x) => format!("{} strings", x.len()),
         V::Tensors(x) => format!("{} tensors", x.len()),
         V::Graphs(n) => format!("{n} graphs"),
-        V::Type(_) => "a type".to_owned(),
+        V::Type => "a type".to_owned(),
         V::Zero => "nothing".to_owned(),
         V::Reference(_) => "a reference".to_owned(),
         V::Unknown(n) => format!("kind number {n}"),

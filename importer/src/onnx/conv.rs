@@ -3,7 +3,6 @@
 use pocketnn::ops::conv::{Conv, ConvTranspose, Pads};
 
 use super::attrs::unknown_value;
-use super::elem::Elem;
 use super::node::{Lowered, Node, V, one};
 use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
@@ -141,11 +140,4 @@ fn fit_output(cx: &Node, x: V, w: V, shape: &[usize], op: &mut ConvTranspose) ->
     op.pads = Pads::Explicit { begin, end };
     op.output_padding = extra;
     Ok(())
-}
-
-/// A convolution without attributes besides the window, for operators that are defined by one.
-pub(super) fn plain(cx: &mut Node, x: V, w: V, window: Window, groups: usize) -> Result<V> {
-    let Window { strides, dilations, pads } = window;
-    let op = Conv { strides, dilations, pads, groups, ..Conv::default() };
-    cx.op(op, &[x.id, w.id], Elem::F32)
 }

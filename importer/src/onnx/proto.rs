@@ -79,7 +79,7 @@ pub(super) enum AttributeValue {
     /// A list that is empty, whatever it is declared to hold.
     Tensors(Vec<RawTensor>),
     Graphs(usize),
-    Type(TypeInfo),
+    Type,
     /// Undeclared kind (files before IR version 2) and every field 0 or empty.
     Zero,
     /// Stands for an attribute of the surrounding function call.
@@ -102,7 +102,6 @@ pub(super) struct RawTensor {
     pub int64s: Vec<i64>,
     pub doubles: Vec<f64>,
     pub uint64s: Vec<u64>,
-    pub strings: Vec<Vec<u8>>,
     pub external: Option<Vec<(String, String)>>,
     pub segmented: bool,
 }
@@ -254,7 +253,7 @@ fn attribute(a: pb::AttributeProto) -> Attribute {
         9 => V::Tensors(a.tensors.into_iter().map(tensor).collect()),
         10 => V::Graphs(a.graphs.len()),
         11 => a.sparse_tensor.into_option().map_or(V::Missing("sparse_tensor"), |s| V::SparseTensor(Box::new(sparse(s)))),
-        13 => a.tp.into_option().map_or(V::Missing("tp"), |t| V::Type(type_info(t))),
+        13 => V::Type,
         other => V::Unknown(other),
     };
     Attribute { name: a.name, value }
@@ -289,7 +288,6 @@ fn tensor(t: pb::TensorProto) -> RawTensor {
         int64s: t.int64_data,
         doubles: t.double_data,
         uint64s: t.uint64_data,
-        strings: t.string_data,
         external: (t.data_location.value() == 1).then(|| entries(t.external_data)),
         segmented: t.segment.is_some(),
     }
@@ -318,6 +316,7 @@ fn type_info(t: pb::TypeProto) -> TypeInfo {
         Some(V::OptionalType(o)) => TypeInfo::Optional(inner(o.elem_type)),
         Some(V::MapType(_)) => TypeInfo::Other("map"),
         Some(V::SparseTensorType(_)) => TypeInfo::Other("sparse tensor"),
+        Some(_) => TypeInfo::Unknown,
     }
 }
 
