@@ -154,8 +154,19 @@ macro_rules! floats {
 floats! {
     f32: f64::from, |x| x as f32;
     f64: |x| x, |x| x;
-    f16: f16::to_f64, f16::from_f64;
-    bf16: bf16::to_f64, bf16::from_f64;
+    f16: f16::to_f64, |x| f16::from_f32(round_to_odd(x));
+    bf16: bf16::to_f64, |x| bf16::from_f32(round_to_odd(x));
+}
+
+/// The float next to a double, the odd one of the two where neither is exact: rounding it once more to a shorter type gives
+/// what rounding the double would (Boldo and Melquiond, "When double rounding is odd").
+fn round_to_odd(x: f64) -> f32 {
+    let near = x as f32;
+    if f64::from(near) == x || x.is_nan() {
+        return near;
+    }
+    let below = near.to_bits() - u32::from(f64::from(near).abs() > x.abs());
+    f32::from_bits(below | 1)
 }
 
 macro_rules! integers {
