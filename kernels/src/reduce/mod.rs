@@ -1,4 +1,16 @@
 //! Reductions over any set of axes.
+//!
+//! [`Reduce`] runs on row-major tensors, [`Global`] over the positions of blocked images; [`Plan::fold`] is the plain loop for
+//! every other element type. One output element is always made by one thread in one order: contiguous elements in sixteen
+//! lanes that are joined in one fixed tree, others one after the other.
+
+mod global;
+mod plan;
+mod vectors;
+
+pub use global::Global;
+pub use plan::{Plan, arg};
+pub use vectors::Reduce;
 
 /// What a group of elements is reduced to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
