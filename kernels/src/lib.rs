@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod elementwise;
+pub mod gather;
 pub mod isa;
 pub mod layout;
 pub mod math;

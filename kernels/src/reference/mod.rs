@@ -5,6 +5,7 @@ pub mod activation;
 pub mod conv;
 pub mod dense;
 pub mod elementwise;
+pub mod gather;
 pub mod movement;
 pub mod norm;
 pub mod pool;

@@ -12,6 +12,8 @@ use crate::{Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::reference::movement as reference;
 
 type Table = Vec<Option<usize>>;
+/// Axes of a slice and their steps; a step decided while running is `None`.
+type AxesAndSteps = (Vec<usize>, Vec<Option<i64>>);
 
 /// Elements chosen by one table an axis; where a table has none, `fill` (zero bits when absent).
 fn select(x: &Tensor, tables: &[Table], fill: Option<&Tensor>) -> Result<Tensor> {
@@ -190,7 +192,7 @@ impl Run {
 
 impl Slice {
     /// Axes and steps; `None` when they are decided while running.
-    fn axes(cx: &Infer, count: usize, rank: usize) -> Result<Option<(Vec<usize>, Vec<Option<i64>>)>> {
+    fn axes(cx: &Infer, count: usize, rank: usize) -> Result<Option<AxesAndSteps>> {
         let list = |i: usize| -> Result<Option<Option<Vec<i64>>>> {
             if !cx.has(i) {
                 return Ok(None);

@@ -54,11 +54,8 @@ impl Reshape {
                         .cloned()
                         .ok_or_else(|| bad(format!("entry {i} copies an extent that is not there")))?;
                 }
-                Some(-1) => {
-                    if open.replace(i).is_some() {
-                        return Err(bad("more than one -1".to_string()));
-                    }
-                }
+                Some(-1) if open.is_some() => return Err(bad("more than one -1".to_string())),
+                Some(-1) => open = Some(i),
                 Some(n) if n < 0 => return Err(bad(format!("the extent {n}"))),
                 _ => {}
             }
