@@ -1,5 +1,11 @@
 //! Keras 1, 2 and 3: whole-model HDF5, archives, and architecture JSON with weights.
 
+mod archive;
+mod config;
+mod hdf5;
+mod model;
+mod names;
+
 use std::path::{Path, PathBuf};
 
 use crate::error::{ImportError, Result};
