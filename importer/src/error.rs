@@ -276,6 +276,19 @@ impl fmt::Display for ImportError {
 
 impl std::error::Error for ImportError {}
 
+/// What the runtime says about an op while a graph is built: its shapes and types stay in the message.
+impl From<pocketnn::Error> for ImportError {
+    fn from(error: pocketnn::Error) -> Self {
+        let kind = match error.kind() {
+            pocketnn::ErrorKind::Io => ErrorKind::Io,
+            pocketnn::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            pocketnn::ErrorKind::Limit => ErrorKind::Limits,
+            _ => ErrorKind::Invalid,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,28 @@
 //! Keras 1, 2 and 3: whole-model HDF5, archives, and architecture JSON with weights.
 
+mod activation;
 mod archive;
+mod attention;
+mod call;
 mod config;
+mod conv;
+mod dense;
 mod hdf5;
+mod lower;
+mod merge;
 mod model;
 mod names;
+mod norm;
+mod ops;
+mod pool;
+mod preprocess;
+mod recurrent;
+mod resize;
+mod rows;
+mod shape;
+mod tf_ops;
+mod weights;
+mod wrapper;
 
 use std::path::{Path, PathBuf};
 

@@ -98,7 +98,7 @@ impl Layer {
         };
         Ok(Self {
             custom: is_custom(value),
-            config: if nested { Map::new() } else { names::fields(&original, &class, version, fields) },
+            config: if nested { Map::new() } else { names::fields(&class, version, fields) },
             build_shape: value.pointer("/build_config/input_shape").and_then(Value::as_array).cloned(),
             class,
             original,

@@ -1,6 +1,6 @@
 //! Names of Keras 1 in the vocabulary of Keras 2 and 3: one table for classes, one for fields.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Classes that changed their name.
 const CLASSES: &[(&str, &str)] = &[
@@ -13,8 +13,6 @@ const CLASSES: &[(&str, &str)] = &[
     ("Convolution2DTranspose", "Conv2DTranspose"),
     ("Convolution3D", "Conv3D"),
     ("Convolution3DTranspose", "Conv3DTranspose"),
-    ("CuDNNGRU", "GRU"),
-    ("CuDNNLSTM", "LSTM"),
     ("Deconvolution2D", "Conv2DTranspose"),
     ("Deconvolution3D", "Conv3DTranspose"),
     ("DepthwiseConvolution1D", "DepthwiseConv1D"),
@@ -94,8 +92,8 @@ pub fn class(name: &str) -> &str {
     CLASSES.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new)
 }
 
-/// The configuration with names and values of Keras 2 and 3. `class` is the new name, `original` the file's.
-pub fn fields(original: &str, class: &str, version: u8, old: &Map<String, Value>) -> Map<String, Value> {
+/// The configuration with names and values of Keras 2 and 3. `class` is the new name.
+pub fn fields(class: &str, version: u8, old: &Map<String, Value>) -> Map<String, Value> {
     let mut new = Map::new();
     for (key, value) in old {
         let renamed = CLASS_FIELDS
@@ -119,13 +117,6 @@ pub fn fields(original: &str, class: &str, version: u8, old: &Map<String, Value>
             new.insert(key.to_owned(), Value::String(value));
         }
     }
-    if original.starts_with("CuDNN") {
-        new.insert("recurrent_activation".to_owned(), json!("sigmoid"));
-        new.insert("activation".to_owned(), json!("tanh"));
-        if class == "GRU" {
-            new.insert("reset_after".to_owned(), json!(true));
-        }
-    }
     new
 }
 
@@ -142,26 +133,27 @@ fn join_sizes(map: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn keras_1_names_become_those_of_keras_2() {
         let old = json!({"nb_filter": 5, "nb_row": 3, "nb_col": 2, "border_mode": "same", "subsample": [2, 2],
             "dim_ordering": "th", "bias": true, "W_regularizer": null});
-        let new = fields("Convolution2D", class("Convolution2D"), 1, old.as_object().unwrap());
+        let new = fields(class("Convolution2D"), 1, old.as_object().unwrap());
         assert_eq!(
             Value::Object(new),
             json!({"filters": 5, "padding": "same", "strides": [2, 2], "data_format": "channels_first",
                 "use_bias": true, "kernel_regularizer": null, "kernel_size": [3, 2]})
         );
         let dense = json!({"output_dim": 4});
-        assert_eq!(fields("Dense", "Dense", 1, dense.as_object().unwrap())["units"], 4);
-        assert_eq!(fields("Embedding", "Embedding", 1, dense.as_object().unwrap())["output_dim"], 4);
+        assert_eq!(fields("Dense", 1, dense.as_object().unwrap())["units"], 4);
+        assert_eq!(fields("Embedding", 1, dense.as_object().unwrap())["output_dim"], 4);
     }
 
     #[test]
     fn newer_versions_keep_fields_that_only_look_old() {
         let map = json!({"p": 1, "init": 2});
-        let new = fields("Dense", "Dense", 3, map.as_object().unwrap());
+        let new = fields("Dense", 3, map.as_object().unwrap());
         assert_eq!(Value::Object(new), map);
     }
 }

@@ -1,0 +1,249 @@
+//! From a layer graph to a pocketnn graph: walks the calls, hands each to the function of its layer's row, collects what is
+//! not supported.
+
+use std::collections::HashMap;
+
+use pocketnn::{DType, Dim, GraphBuilder, ValueId};
+use serde_json::Value;
+
+use super::call::{Cx, Item, Val};
+use super::config::Config;
+use super::hdf5::File;
+use super::model::{Arg, Layer, Model, Reference};
+use super::rows::row;
+use super::weights::Weights;
+use crate::error::{ErrorKind, ImportError, Result};
+use crate::report::Report;
+
+/// How convolution kernels lie in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// As they are applied.
+    Plain,
+    /// Rotated by 180 degrees (Theano convolves).
+    Flipped,
+    /// Keras 1 with Theano's ordering and no word about the backend.
+    Unknown,
+}
+
+/// State of one import.
+pub struct Lowering<'f> {
+    /// The graph so far.
+    pub b: GraphBuilder,
+    /// Weights.
+    pub file: Option<&'f File<'f>>,
+    /// Keras's major version.
+    pub version: u8,
+    /// Whether convolution kernels are flipped.
+    pub kernels: Kernels,
+    /// What is not supported so far.
+    pub report: Report,
+}
+
+impl Lowering<'_> {
+    /// The inputs of the outermost model as graph inputs.
+    pub fn inputs(&mut self, model: &Model) -> Result<Vec<Val>> {
+        let mut symbols = Symbols::default();
+        let mut all = Vec::new();
+        for r in &model.inputs {
+            let layer = model.layers.get(r.layer).ok_or_else(|| ImportError::invalid("an input without a layer"))?;
+            let (dtype, shape) = input_type(layer, &mut symbols).map_err(|e| e.at_node(&layer.name).at_op(&layer.class))?;
+            all.push(Val::new(self.b.input(&layer.name, dtype, shape)));
+        }
+        Ok(all)
+    }
+
+    /// Lowers a model on these inputs; `None` where an output depends on something unsupported.
+    pub fn model(&mut self, model: &Model, weights: &[Weights], inputs: &[Val], prefix: &str) -> Result<Option<Vec<Val>>> {
+        if inputs.len() != model.inputs.len() {
+            return Err(ImportError::invalid("another number of inputs than the model has")
+                .expected(model.inputs.len())
+                .found(inputs.len())
+                .at_node(&model.name));
+        }
+        let mut values: HashMap<(usize, usize), Vec<Val>> = HashMap::new();
+        for (r, v) in model.inputs.iter().zip(inputs) {
+            values.insert((r.layer, r.call), vec![*v]);
+        }
+        for at in model.order()? {
+            if values.contains_key(&at) {
+                continue;
+            }
+            let Some(layer) = model.layers.get(at.0) else { continue };
+            let place = |e: ImportError| e.at_op(&layer.original).at_node(format!("{prefix}{}", layer.name));
+            let call = model.call(at).map_err(place)?;
+            if let Some(error) = refusal(layer) {
+                self.report.add_unsupported(&place(error));
+                continue;
+            }
+            let args: Option<Vec<Item>> = call.args.iter().map(|a| item(a, &values)).collect();
+            let kwargs: Option<Vec<(String, Item)>> =
+                call.kwargs.iter().map(|(k, a)| Some((k.clone(), item(a, &values)?))).collect();
+            let (Some(args), Some(kwargs)) = (args, kwargs) else { continue };
+            let none = Weights::default();
+            let weights = weights.get(at.0).unwrap_or(&none);
+            match self.layer(layer, weights, args, kwargs, prefix) {
+                Ok(Some(outputs)) => {
+                    values.insert(at, outputs);
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Unsupported => self.report.add_unsupported(&place(error)),
+                Err(error) => return Err(place(error)),
+            }
+        }
+        let output = |r: &Reference| values.get(&(r.layer, r.call)).map(|v| v.get(r.tensor).copied());
+        let mut outputs = Vec::new();
+        for r in &model.outputs {
+            match output(r) {
+                None => return Ok(None),
+                Some(Some(v)) => outputs.push(v),
+                Some(None) => {
+                    let name = model.layers.get(r.layer).map_or("?", |l| l.name.as_str());
+                    return Err(ImportError::invalid("a layer has fewer outputs than are used").at_node(name));
+                }
+            }
+        }
+        Ok(Some(outputs))
+    }
+
+    /// Lowers one call of one layer.
+    pub fn layer(
+        &mut self,
+        layer: &Layer,
+        weights: &Weights,
+        args: Vec<Item>,
+        kwargs: Vec<(String, Item)>,
+        prefix: &str,
+    ) -> Result<Option<Vec<Val>>> {
+        let name = format!("{prefix}{}", layer.name);
+        if let Some(model) = &layer.model {
+            let mut inputs = Vec::new();
+            args.iter().for_each(|a| a.tensors(&mut inputs));
+            let inner = nested_weights(model, weights);
+            return self.model(model, &inner, &inputs, &format!("{name}/"));
+        }
+        let Some(row) = row(&layer.class) else {
+            return Err(no_lowering(layer));
+        };
+        let config = Config::new(layer.config.clone());
+        config.ignore(&["dtype"]);
+        let mut cx = Cx { lw: self, layer, config, weights, name, args, kwargs };
+        let mut outputs = (row.lower)(&mut cx)?;
+        cx.config.finish()?;
+        if let ([output], Some(mask)) = (outputs.as_mut_slice(), row.keeps_mask.then(|| cx.input_mask()).flatten()) {
+            output.mask = output.mask.or(Some(mask));
+        }
+        Ok(Some(outputs))
+    }
+}
+
+/// Weights of a nested model by layer.
+pub fn nested_weights(model: &Model, weights: &Weights) -> Vec<Weights> {
+    super::weights::store_names(model).iter().map(|n| weights.scope(&format!("layers/{n}"))).collect()
+}
+
+/// A layer that can't be imported whatever its arguments are.
+pub fn refusal(layer: &Layer) -> Option<ImportError> {
+    if layer.model.is_some() {
+        return None;
+    }
+    if layer.class == "Lambda" {
+        return Some(
+            ImportError::unsupported("a Lambda layer holds Python code")
+                .help("replace it by the layers or keras.ops calls it stands for and save the model again"),
+        );
+    }
+    (layer.custom || row(&layer.class).is_none()).then(|| no_lowering(layer))
+}
+
+fn no_lowering(layer: &Layer) -> ImportError {
+    if layer.custom {
+        return ImportError::unsupported("a custom layer, which the file names but does not define")
+            .help("replace it by Keras's own layers or keras.ops calls and save the model again");
+    }
+    ImportError::unsupported("a layer without a lowering")
+}
+
+fn item(arg: &Arg, values: &HashMap<(usize, usize), Vec<Val>>) -> Option<Item> {
+    Some(match arg {
+        Arg::Tensor(r) => Item::Tensor(values.get(&(r.layer, r.call))?.get(r.tensor).copied()?),
+        Arg::List(list) => Item::List(list.iter().map(|a| item(a, values)).collect::<Option<_>>()?),
+        Arg::Value(v) => Item::Value(v.clone()),
+    })
+}
+
+/// Names of unknown extents: the batch is `N`, the others are named by their axis.
+#[derive(Default)]
+struct Symbols {
+    count: usize,
+}
+
+impl Symbols {
+    fn next(&mut self, axis: usize, name: &str) -> Dim {
+        if axis == 0 {
+            return Dim::symbol("N");
+        }
+        self.count = self.count.saturating_add(1);
+        Dim::symbol(&format!("{name}_{axis}"))
+    }
+}
+
+fn input_type(layer: &Layer, symbols: &mut Symbols) -> Result<(DType, Vec<Dim>)> {
+    let shape = layer.config.get("batch_shape").or_else(|| layer.config.get("batch_input_shape"));
+    let shape = shape.map(super::config::plain);
+    let Some(shape) = shape.as_ref().and_then(Value::as_array) else {
+        return Err(ImportError::invalid("the model does not say the shape of its input")
+            .help("build the model with an Input layer (or call it once) before saving"));
+    };
+    if layer.config.get("sparse").and_then(Value::as_bool) == Some(true) || layer.config.get("ragged").and_then(Value::as_bool) == Some(true) {
+        return Err(ImportError::unsupported("a sparse or ragged input"));
+    }
+    let mut dims = Vec::new();
+    for (axis, d) in shape.iter().enumerate() {
+        dims.push(match d {
+            Value::Null => symbols.next(axis, &layer.name),
+            other => {
+                let n = other.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n < 1 << 40);
+                Dim::from(n.ok_or_else(|| super::config::wrong("batch_shape", "extents", other))?)
+            }
+        });
+    }
+    let dtype = layer.config.get("dtype").or_else(|| layer.config.get("input_dtype"));
+    let name = dtype.map_or(Ok("float32"), dtype_name)?;
+    Ok((dtype_of(name)?, dims))
+}
+
+/// The name of a dtype or of a policy's compute type.
+pub fn dtype_name(value: &Value) -> Result<&str> {
+    let name = match value {
+        Value::String(s) => Some(s.as_str()),
+        Value::Object(o) => o.get("config").and_then(|c| c.get("name")).and_then(Value::as_str),
+        _ => None,
+    };
+    name.ok_or_else(|| super::config::wrong("dtype", "the name of an element type", value))
+}
+
+/// Element type by name. All floats compute in f32.
+pub fn dtype_of(name: &str) -> Result<DType> {
+    Ok(match name {
+        "float32" | "float16" | "bfloat16" | "float64" | "double" | "half" | "mixed_float16" | "mixed_bfloat16" | "float" => DType::F32,
+        "int8" => DType::I8,
+        "int16" => DType::I16,
+        "int32" | "int" => DType::I32,
+        "int64" => DType::I64,
+        "uint8" => DType::U8,
+        "uint16" => DType::U16,
+        "uint32" => DType::U32,
+        "uint64" => DType::U64,
+        "bool" => DType::Bool,
+        other => return Err(ImportError::unsupported("element type").found(other)),
+    })
+}
+
+/// The value as it is or converted to f32, for layers that compute in floats.
+pub fn to_float(b: &mut GraphBuilder, x: ValueId, name: &str) -> Result<ValueId> {
+    if b.ty(x).dtype == DType::F32 {
+        return Ok(x);
+    }
+    Ok(b.op(pocketnn::ops::elementwise::Cast { to: DType::F32 }, &[x], &format!("{name}/cast"))?)
+}

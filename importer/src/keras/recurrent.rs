@@ -1,0 +1,1 @@
+pub const ROWS: &[super::rows::Row] = &[];
