@@ -33,7 +33,7 @@ pub fn kernel_slots(layer: &Layer, _: u8) -> Result<Vec<Slot>> {
 pub fn product(cx: &mut Cx<'_, '_>, x: ValueId, w: &super::hdf5::Array, b: Option<ValueId>) -> Result<ValueId> {
     let w = permute(w, &[1, 0])?;
     let w = cx.array("kernel", w)?;
-    cx.node1(Dense {}, &[Some(x), Some(w), b])
+    cx.node1(Dense::default(), &[Some(x), Some(w), b])
 }
 
 fn dense(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
