@@ -11,6 +11,7 @@
 
 pub mod detect;
 mod error;
+mod import;
 pub mod keras;
 mod limits;
 pub mod onnx;
@@ -18,6 +19,7 @@ mod options;
 mod report;
 
 pub use detect::Format;
+pub use import::{Imported, import, import_bytes};
 pub use error::{ErrorKind, ImportError, Location, Result};
 pub use limits::{Budget, Limits, to_usize};
 pub use options::{ImportOptions, Keras1Backend, Provenance};

@@ -153,12 +153,21 @@ impl Cx<'_, '_> {
 
     /// Adds an op of one output.
     pub fn op(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
-        Ok(self.lw.b.op(op, inputs, &self.name)?)
+        let op = op.into();
+        let name = self.part(op.name());
+        Ok(self.lw.b.op(op, inputs, &name)?)
+    }
+
+    /// Name of a node of this layer; the layer's own name is kept for its output.
+    fn part(&self, what: &str) -> String {
+        format!("{}/{}", self.name, what.to_ascii_lowercase())
     }
 
     /// Adds an op with absent operands or several outputs.
     pub fn node(&mut self, op: impl Into<Op>, inputs: &[Option<ValueId>], outputs: usize) -> Result<Vec<ValueId>> {
-        Ok(self.lw.b.node(op, inputs, outputs, &self.name)?)
+        let op = op.into();
+        let name = self.part(op.name());
+        Ok(self.lw.b.node(op, inputs, outputs, &name)?)
     }
 
     /// First output of an op with absent operands.
@@ -207,7 +216,7 @@ impl Cx<'_, '_> {
 
     /// Function of two tensors.
     pub fn binary(&mut self, kind: BinaryKind, a: ValueId, b: ValueId) -> Result<ValueId> {
-        Ok(self.lw.b.binary(kind, a, b, &self.name)?)
+        Ok(self.lw.b.binary(kind, a, b, &self.part(kind.name()))?)
     }
 
     /// Function of a tensor and a number, in the tensor's type.
@@ -226,7 +235,7 @@ impl Cx<'_, '_> {
 
     /// Function of one element.
     pub fn unary(&mut self, kind: UnaryKind, x: ValueId) -> Result<ValueId> {
-        Ok(self.lw.b.unary(kind, x, &self.name)?)
+        Ok(self.lw.b.unary(kind, x, &self.part(kind.name()))?)
     }
 
     /// Activation.
@@ -234,7 +243,7 @@ impl Cx<'_, '_> {
         if kind == Activation::Identity {
             return Ok(x);
         }
-        Ok(self.lw.b.activate(kind, x, &self.name)?)
+        Ok(self.lw.b.activate(kind, x, &self.part(pocketnn::ops::activation::name(&kind)))?)
     }
 
     /// Permuted axes; nothing for the identity.
@@ -242,12 +251,12 @@ impl Cx<'_, '_> {
         if perm.iter().enumerate().all(|(i, &p)| i == p) {
             return Ok(x);
         }
-        Ok(self.lw.b.transpose(x, perm, &self.name)?)
+        Ok(self.lw.b.transpose(x, perm, &self.part("transpose"))?)
     }
 
     /// The same elements in another shape: -1 is what is left, 0 copies.
     pub fn reshape(&mut self, x: ValueId, shape: &[i64]) -> Result<ValueId> {
-        Ok(self.lw.b.reshape(x, shape, &self.name)?)
+        Ok(self.lw.b.reshape(x, shape, &self.part("reshape"))?)
     }
 
     /// Inserts axes of extent 1 at these positions of the result.

@@ -38,6 +38,8 @@ pub struct Lowering<'f> {
     pub kernels: Kernels,
     /// What is not supported so far.
     pub report: Report,
+    /// Outputs of layers by name, for choosing other outputs than the model's.
+    pub named: HashMap<String, ValueId>,
 }
 
 impl Lowering<'_> {
@@ -48,7 +50,9 @@ impl Lowering<'_> {
         for r in &model.inputs {
             let layer = model.layers.get(r.layer).ok_or_else(|| ImportError::invalid("an input without a layer"))?;
             let (dtype, shape) = input_type(layer, &mut symbols).map_err(|e| e.at_node(&layer.name).at_op(&layer.class))?;
-            all.push(Val::new(self.b.input(&layer.name, dtype, shape)));
+            let id = self.b.input(&layer.name, dtype, shape);
+            self.named.insert(layer.name.clone(), id);
+            all.push(Val::new(id));
         }
         Ok(all)
     }
@@ -84,6 +88,7 @@ impl Lowering<'_> {
             let weights = weights.get(at.0).unwrap_or(&none);
             match self.layer(layer, weights, args, kwargs, prefix) {
                 Ok(Some(outputs)) => {
+                    self.name_outputs(&format!("{prefix}{}", layer.name), &outputs);
                     values.insert(at, outputs);
                 }
                 Ok(None) => {}
@@ -104,6 +109,18 @@ impl Lowering<'_> {
             }
         }
         Ok(Some(outputs))
+    }
+
+    /// Values of a layer carry its name, unless they are another layer's.
+    fn name_outputs(&mut self, name: &str, outputs: &[Val]) {
+        for (i, v) in outputs.iter().enumerate() {
+            let own = self.b.fact(v.id).constant.is_none() && !self.named.values().any(|&n| n == v.id);
+            let name = if i == 0 { name.to_owned() } else { format!("{name}:{i}") };
+            if own {
+                self.b.rename(v.id, &name);
+            }
+            self.named.entry(name).or_insert(v.id);
+        }
     }
 
     /// Lowers one call of one layer.

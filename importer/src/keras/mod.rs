@@ -1,4 +1,11 @@
 //! Keras 1, 2 and 3: whole-model HDF5, archives, and architecture JSON with weights.
+//!
+//! ```text
+//! archive / hdf5 -> model (layer graph of any version) -> weights (arrays by layer) -> lower -> family files
+//! ```
+//!
+//! A family file holds its rows (classes, arrays, function) and the functions. To support a layer, write its row and function; nothing
+//! else changes. A function sees a [`call::Cx`]: arguments, configuration (a field that nobody read is an error) and weights.
 
 mod activation;
 mod archive;
@@ -24,9 +31,205 @@ mod tf_ops;
 mod weights;
 mod wrapper;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use pocketnn::{Graph, GraphBuilder, ValueId};
+use serde_json::Value;
+
+use archive::Archive;
+use hdf5::File;
+use lower::{Kernels, Lowering};
+use model::{Layer, Model};
+
+use crate::detect::Format;
 use crate::error::{ImportError, Result};
+use crate::limits::Budget;
+use crate::options::{ImportOptions, Keras1Backend};
+use crate::report::Report;
+
+/// An imported model.
+#[derive(Debug)]
+pub struct Imported {
+    /// The network.
+    pub graph: Graph,
+    /// Warnings; nothing in it is unsupported.
+    pub report: Report,
+    /// Writer of the file, as far as it says.
+    pub producer: Option<String>,
+}
+
+/// What a file says about its writer.
+#[derive(Clone, Debug, Default)]
+struct Writer {
+    version: Option<String>,
+    backend: Option<String>,
+}
+
+/// Imports an archive, an HDF5 file or an architecture JSON.
+pub(crate) fn import(format: Format, bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
+    let budget = Budget::new(options.limits.clone());
+    match format {
+        Format::KerasZip => archive(bytes, options, &budget),
+        Format::KerasHdf5 => whole_hdf5(bytes, options, &budget),
+        _ => architecture(bytes, options, &budget),
+    }
+}
+
+fn archive(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imported> {
+    let mut archive = Archive::open(bytes, budget)?;
+    let config = json(&archive.text("config.json")?).map_err(|e| e.in_file("config.json"))?;
+    let mut writer = Writer::default();
+    if archive.has("metadata.json") {
+        let metadata = json(&archive.text("metadata.json")?).map_err(|e| e.in_file("metadata.json"))?;
+        writer.version = metadata.get("keras_version").and_then(Value::as_str).map(str::to_owned);
+    }
+    if !archive.has("model.weights.h5") && archive.has("model.weights.npz") {
+        return Err(ImportError::unsupported("weights as npz").help("save the model in Keras's default format"));
+    }
+    let weights = archive.bytes("model.weights.h5")?;
+    let file = File::open(weights, budget).map_err(|e| e.in_file("model.weights.h5"))?;
+    convert(&config, Some(&file), &writer, options, budget)
+}
+
+fn whole_hdf5(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imported> {
+    let file = File::open(bytes.to_vec(), budget)?;
+    let Some(config) = file.text("/", "model_config")? else {
+        return Err(ImportError::invalid("the HDF5 file holds weights without an architecture")
+            .help("give the architecture JSON as the model and this file as --weights, or put both into one folder"));
+    };
+    let config = json(&config).map_err(|e| e.at_attribute("model_config"))?;
+    let writer = hdf5_writer(&file)?;
+    convert(&config, Some(&file), &writer, options, budget)
+}
+
+fn hdf5_writer(file: &File<'_>) -> Result<Writer> {
+    let mut writer = Writer::default();
+    let root = if file.has_group("model_weights") { vec!["/", "model_weights"] } else { vec!["/"] };
+    for group in root {
+        writer.version = writer.version.or(file.text(group, "keras_version")?);
+        writer.backend = writer.backend.or(file.text(group, "backend")?).or(file.text(group, "keras_backend")?);
+    }
+    Ok(writer)
+}
+
+fn architecture(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imported> {
+    budget.text(bytes.len() as u64, "the architecture")?;
+    let text = std::str::from_utf8(bytes).map_err(|e| ImportError::format("not UTF-8").at_offset(e.valid_up_to() as u64))?;
+    let config = json(text.trim_start_matches('\u{feff}'))?;
+    if config.get("class_name").is_none() {
+        return Err(ImportError::format("JSON, but not the architecture of a Keras model").expected("an object with `class_name` and `config`"));
+    }
+    let Some(path) = &options.weights else {
+        return Err(ImportError::invalid("an architecture without weights")
+            .help("give the weights file with --weights, or a folder that holds both"));
+    };
+    let weights = crate::import::read(path, options)?;
+    let place = |e: ImportError| e.in_file(path.display());
+    let weights = if weights.starts_with(b"PK") {
+        Archive::open(&weights, budget).and_then(|mut a| a.bytes("model.weights.h5")).map_err(place)?
+    } else {
+        weights
+    };
+    let file = File::open(weights, budget).map_err(place)?;
+    let mut writer = hdf5_writer(&file).map_err(place)?;
+    let text = |key: &str| config.get(key).and_then(Value::as_str).map(str::to_owned);
+    writer.version = text("keras_version").or(writer.version);
+    writer.backend = writer.backend.or(text("backend"));
+    convert(&config, Some(&file), &writer, options, budget)
+}
+
+fn json(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|e| ImportError::format(format!("not valid JSON: {e}")))
+}
+
+/// Keras's major version: as the file says, else by the vocabulary of the architecture.
+fn major(writer: &Writer, config: &Value) -> u8 {
+    if let Some(digit) = writer.version.as_deref().and_then(|v| v.chars().next()).and_then(|c| c.to_digit(10)) {
+        return u8::try_from(digit.clamp(1, 3)).unwrap_or(3);
+    }
+    let text = config.to_string();
+    let any = |words: &[&str]| words.iter().any(|w| text.contains(w));
+    if any(&["\"__keras_tensor__\"", "\"batch_shape\"", "\"DTypePolicy\""]) {
+        3
+    } else if any(&["\"border_mode\"", "\"nb_filter\"", "\"inner_activation\"", "\"input_dtype\"", "\"W_regularizer\""]) {
+        1
+    } else {
+        2
+    }
+}
+
+fn kernels(writer: &Writer, version: u8, options: &ImportOptions) -> Kernels {
+    match (writer.backend.as_deref(), options.keras1_backend) {
+        (Some("theano"), _) => Kernels::Flipped,
+        (Some(_), _) => Kernels::Plain,
+        (None, Some(Keras1Backend::Theano)) if version <= 2 => Kernels::Flipped,
+        (None, None) if version == 1 => Kernels::Unknown,
+        (None, _) => Kernels::Plain,
+    }
+}
+
+fn convert(config: &Value, file: Option<&File<'_>>, writer: &Writer, options: &ImportOptions, budget: &Budget) -> Result<Imported> {
+    if !options.feed.is_empty() {
+        return Err(ImportError::unsupported("other inputs than the model's own").at_attribute("feed"));
+    }
+    let version = major(writer, config);
+    let model = Model::parse(config, version, 0, budget)?;
+    let mut report = Report::default();
+    refuse_unknown(&model, "", &mut report);
+    report.check()?;
+    let weights = match file {
+        Some(file) => weights::assign(&model, file, |l: &Layer| rows::slots(l, version))?,
+        None => Vec::new(),
+    };
+    let b = GraphBuilder::new(&model.name);
+    let kernels = kernels(writer, version, options);
+    let mut lowering = Lowering { b, file, version, kernels, report, named: HashMap::new() };
+    let inputs = lowering.inputs(&model)?;
+    let outputs = lowering.model(&model, &weights, &inputs, "")?;
+    lowering.report.check()?;
+    let outputs = outputs.ok_or_else(|| ImportError::invalid("an output is not computed"))?;
+    let outputs = chosen(&lowering, options, outputs.iter().map(|v| v.id).collect())?;
+    let sources: Vec<ValueId> = inputs.iter().map(|v| v.id).collect();
+    let graph = finish(lowering.b, &sources, &outputs)?;
+    let producer = writer.version.as_ref().map(|v| format!("keras {v}"));
+    Ok(Imported { graph, report: lowering.report, producer })
+}
+
+/// Layers without a lowering, also those whose inputs are not supported and those of nested models.
+fn refuse_unknown(model: &Model, prefix: &str, report: &mut Report) {
+    for layer in &model.layers {
+        let name = format!("{prefix}{}", layer.name);
+        if let Some(error) = lower::refusal(layer) {
+            report.add_unsupported(&error.at_op(&layer.original).at_node(&name));
+        }
+        if let Some(inner) = &layer.model {
+            refuse_unknown(inner, &format!("{name}/"), report);
+        }
+    }
+}
+
+fn chosen(lowering: &Lowering<'_>, options: &ImportOptions, own: Vec<ValueId>) -> Result<Vec<ValueId>> {
+    if options.fetch.is_empty() {
+        return Ok(own);
+    }
+    let find = |name: &String| {
+        lowering.named.get(name).copied().ok_or_else(|| ImportError::invalid("no layer of this name to fetch").found(name).at_attribute("fetch"))
+    };
+    options.fetch.iter().map(find).collect()
+}
+
+/// Marks the outputs. An input, a constant or a value that is an output already gets a node of its own.
+fn finish(mut b: GraphBuilder, inputs: &[ValueId], outputs: &[ValueId]) -> Result<Graph> {
+    let mut seen = inputs.to_vec();
+    for &id in outputs {
+        let copy = seen.contains(&id) || b.fact(id).constant.is_some();
+        let id = if copy { b.op(pocketnn::ops::movement::Identity {}, &[id], "output")? } else { id };
+        seen.push(id);
+        b.output(id);
+    }
+    Ok(b.finish()?)
+}
 
 /// The architecture and weights files of a folder that holds both.
 pub(crate) fn folder_parts(folder: &Path) -> Result<(PathBuf, PathBuf)> {

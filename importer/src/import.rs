@@ -1,0 +1,118 @@
+//! The front door: detects the format and hands the bytes to its importer.
+
+use std::path::Path;
+
+use pocketnn::{Bindings, Graph};
+use sha2::{Digest, Sha256};
+
+use crate::detect::{Format, detect_bytes, detect_folder};
+use crate::error::{ImportError, Result};
+use crate::limits::Budget;
+use crate::options::{ImportOptions, Provenance};
+use crate::report::Report;
+use crate::{keras, onnx};
+
+/// A converted model.
+#[derive(Debug)]
+pub struct Imported {
+    /// The network.
+    pub graph: Graph,
+    /// Warnings; nothing in it is unsupported.
+    pub report: Report,
+    /// Where it came from.
+    pub provenance: Provenance,
+}
+
+/// Imports a file or folder of any supported format.
+///
+/// # Errors
+/// When it cannot be read, is no model, breaks a rule of its format, passes a limit, or needs something that is not supported; then
+/// [`ImportError::report`] lists all of it.
+pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Imported> {
+    let path = path.as_ref();
+    let file = path.file_name().and_then(|n| n.to_str()).map(str::to_owned);
+    let named = |imported: Imported| Imported { provenance: Provenance { file: file.clone(), ..imported.provenance }, ..imported };
+    let result = if path.is_dir() {
+        match detect_folder(path)? {
+            Format::KerasFolder => {
+                let (json, weights) = keras::folder_parts(path)?;
+                let options = ImportOptions { weights: options.weights.clone().or(Some(weights)), ..options.clone() };
+                import_file(&json, &options)
+            }
+            other => Err(not_imported(other)),
+        }
+    } else {
+        import_file(path, options)
+    };
+    result.map(named).map_err(|e| e.in_file(path.display()))
+}
+
+/// Imports a model in memory. A model that refers to other files (external data, separate weights) needs [`import`].
+///
+/// # Errors
+/// As [`import`].
+pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
+    from_bytes(bytes, None, options)
+}
+
+fn import_file(path: &Path, options: &ImportOptions) -> Result<Imported> {
+    let bytes = read(path, options)?;
+    from_bytes(&bytes, path.parent(), options)
+}
+
+/// A whole file within the limits.
+pub(crate) fn read(path: &Path, options: &ImportOptions) -> Result<Vec<u8>> {
+    let io = |e: std::io::Error| ImportError::io(path.display(), &e);
+    let length = std::fs::metadata(path).map_err(io)?.len();
+    Budget::new(options.limits.clone()).file(length, "the file").map_err(|e| e.in_file(path.display()))?;
+    std::fs::read(path).map_err(io)
+}
+
+fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> Result<Imported> {
+    let format = detect_bytes(bytes)?;
+    let (graph, report, producer) = match format {
+        Format::Onnx => {
+            let model = onnx::import(bytes, folder, options)?;
+            (model.graph, model.report, model.producer)
+        }
+        Format::KerasZip | Format::KerasHdf5 | Format::KerasJson => {
+            let model = keras::import(format, bytes, options)?;
+            (model.graph, model.report, model.producer)
+        }
+        other => return Err(not_imported(other)),
+    };
+    let bindings: Bindings = options.dims.iter().map(|(k, v)| (k.clone(), *v)).collect();
+    let graph = if bindings.is_empty() || format == Format::Onnx { graph } else { graph.bind(&bindings)? };
+    let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    Ok(Imported { graph, report, provenance: Provenance { format, producer, file: None, sha256 } })
+}
+
+fn not_imported(format: Format) -> ImportError {
+    let error = ImportError::unsupported(format!("{format} is recognised but not imported"));
+    match format {
+        Format::Pnn => error.help("it is converted already; run it as it is"),
+        Format::Safetensors => error.help("it holds weights without a network; build the graph in Rust and load them by name"),
+        Format::TfLite | Format::SavedModel | Format::GraphDef => error.help("export the model as .keras, .h5 or .onnx"),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn recognised_formats_say_what_to_do_instead() {
+        let error = import_bytes(b"\x1c\0\0\0TFL3", &ImportOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.help_text().is_some());
+    }
+
+    #[test]
+    fn missing_files_are_io_errors_that_name_the_file() {
+        let error = import("/nonexistent/model.keras", &ImportOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("/nonexistent/model.keras"));
+    }
+}

@@ -1,0 +1,81 @@
+//! The server protocol of the Keras corpus runner: one JSON request a line in, `ok` or `error: reason` a line out.
+//!
+//! In: `{"model", "inputs", "outputs", "format", "config"}`, where `inputs` and `outputs` are `.npz` files and `config` is the
+//! architecture beside a weights-only file.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use pocketnn::ops::elementwise::cast;
+use pocketnn::plan::interpret;
+use pocketnn::{Graph, Model, Options, Tensor};
+use pocketnn_importer::{ImportOptions, import};
+use serde_json::Value;
+
+use crate::npz;
+
+/// Answers requests until the input ends. With `naive` the interpreter runs the models, else a session.
+///
+/// # Errors
+/// When the input or output fails, or a request is no JSON object.
+pub fn run(input: impl BufRead, mut output: impl Write, naive: bool) -> Result<(), String> {
+    for line in input.lines() {
+        let line = line.map_err(|e| e.to_string())?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let request: Value = serde_json::from_str(&line).map_err(|e| format!("request: {e}"))?;
+        let answer = match catch_unwind(AssertUnwindSafe(|| answer(&request, naive))) {
+            Ok(Ok(())) => "ok".to_string(),
+            Ok(Err(reason)) => format!("error: {}", reason.replace('\n', "; ")),
+            Err(_) => "error: panicked at the request".to_string(),
+        };
+        writeln!(output, "{answer}").and_then(|()| output.flush()).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn path(request: &Value, key: &str) -> Result<PathBuf, String> {
+    request[key].as_str().map(PathBuf::from).ok_or(format!("the request has no `{key}`"))
+}
+
+fn answer(request: &Value, naive: bool) -> Result<(), String> {
+    let model = path(request, "model")?;
+    let weights_only = request["format"].as_str().is_some_and(|f| f.starts_with("weights"));
+    let graph = if weights_only {
+        let options = ImportOptions { weights: Some(model), ..ImportOptions::default() };
+        import(path(request, "config")?, &options)
+    } else {
+        import(&model, &ImportOptions::default())
+    };
+    let graph = graph.map_err(|e| e.to_string())?.graph;
+    let inputs = inputs(&graph, &path(request, "inputs")?)?;
+    let names: Vec<String> = graph.outputs().iter().map(|&o| graph.value(o).name.clone()).collect();
+    let outputs = if naive {
+        interpret(&graph, &inputs, |_, _| Ok(())).map_err(|e| e.to_string())?
+    } else {
+        let options = Options::default();
+        Model::new(graph).session(&options).and_then(|mut s| s.run_tensors(&inputs)).map_err(|e| e.to_string())?
+    };
+    let named: Vec<(String, Tensor)> = names.into_iter().zip(outputs).collect();
+    npz::write(&path(request, "outputs")?, &named)
+}
+
+/// The arrays by name, else by position, in the model's element types.
+fn inputs(graph: &Graph, path: &Path) -> Result<Vec<Tensor>, String> {
+    let arrays = npz::read(path)?;
+    let by_name: HashMap<&str, &Tensor> = arrays.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    let expected = graph.inputs().len();
+    if arrays.len() != expected {
+        return Err(format!("{} input arrays for {expected} inputs", arrays.len()));
+    }
+    let all_named = graph.inputs().iter().all(|&i| by_name.contains_key(graph.value(i).name.as_str()));
+    let mut tensors = Vec::new();
+    for (k, &id) in graph.inputs().iter().enumerate() {
+        let tensor = if all_named { by_name[graph.value(id).name.as_str()] } else { &arrays[k].1 };
+        tensors.push(cast(tensor, graph.ty(id).dtype).map_err(|e| e.to_string())?);
+    }
+    Ok(tensors)
+}
