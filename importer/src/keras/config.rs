@@ -40,6 +40,8 @@ const HARMLESS: &[&str] = &[
     "query_shape",
     "recurrent_dropout",
     "renorm",
+    "renorm_clipping",
+    "renorm_momentum",
     "seed",
     "shared_object_id",
     "softmax_robust_masking",

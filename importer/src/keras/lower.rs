@@ -161,7 +161,7 @@ pub fn nested_weights(model: &Model, weights: &Weights) -> Vec<Weights> {
 
 /// A layer that can't be imported whatever its arguments are.
 pub fn refusal(layer: &Layer) -> Option<ImportError> {
-    if layer.model.is_some() {
+    if layer.model.is_some() || layer.class == "InputLayer" {
         return None;
     }
     if layer.class == "Lambda" {
