@@ -17,6 +17,7 @@ pub mod movement;
 pub mod par;
 pub mod reduce;
 pub mod reference;
+pub mod resize;
 pub mod softmax;
 
 mod error;
