@@ -4,7 +4,8 @@ use super::attrs::{AttrValue, attributes};
 use super::infer::{Infer, ValueType};
 use super::{Operator, elementwise};
 use crate::kernels::elementwise::Unary;
-use crate::{Result, Tensor};
+use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
+use crate::{DType, Result, Tensor};
 use serde_json::Value;
 
 pub use pocketnn_kernels::activation::Activation;
@@ -78,6 +79,12 @@ impl Operator for Activate {
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         elementwise::eval_unary(Unary::Map(self.kind), elementwise::operand(inputs, 0)?)
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        if cx.out_ty(0).dtype == DType::F32 { cx.follow(0) } else { cx.plain() }
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        elementwise::lower::lower_map(cx, self.kind)
     }
 }
 

@@ -6,7 +6,10 @@ use super::attrs::{attr_enum, attributes};
 use super::infer::{Infer, ValueType, broadcast};
 use crate::kernels::elementwise::{self as kernel, Kind, Number};
 use crate::kernels::reference::elementwise as reference;
+use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, with_dtype};
+
+pub(crate) mod lower;
 
 attr_enum! {
     /// A function of one element. Integer and boolean operands are allowed where the function maps them to themselves.
@@ -351,6 +354,12 @@ impl Operator for Unary {
             }
         }
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
 }
 
 /// The types of two operands of one element type, broadcast together.
@@ -405,6 +414,12 @@ impl Operator for Binary {
         } else {
             eval_unary(kernel::Unary::Map(self.activation), &y)
         }
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
     }
 }
 
@@ -462,6 +477,12 @@ impl Operator for PRelu {
             Ok(vec![Tensor::new(x.shape(), y.ok_or_else(undefined)?)?])
         })
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        Self::choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        Self::kernel(cx)
+    }
 }
 
 impl Operator for Where {
@@ -491,6 +512,9 @@ impl Operator for Where {
             Ok(vec![Tensor::new(&shape, y.unwrap_or_default())?])
         })
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        Self::kernel(cx)
+    }
 }
 
 impl Operator for Cast {
@@ -502,5 +526,8 @@ impl Operator for Cast {
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         Ok(vec![cast(operand(inputs, 0)?, self.to)?])
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
     }
 }

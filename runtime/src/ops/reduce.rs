@@ -2,11 +2,15 @@
 
 use super::Operator;
 use super::attrs::{attr_enum, attributes};
+use super::elementwise::lower::{done, order};
 use super::elementwise::operand;
 use super::infer::{Infer, ValueType, normalize_axis};
-use crate::kernels::reduce::Reduction;
+use crate::kernels::elementwise::{Binary, Number};
+use crate::kernels::par::Parallel;
+use crate::kernels::reduce::{Global, Plan, Reduce as Kernel, Reduction, arg};
 use crate::kernels::reference::reduce as reference;
-use crate::{DType, Dim, Error, Result, Tensor, with_dtype};
+use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
+use crate::{DType, Dim, Element, Error, Result, Tensor, with_dtype};
 
 attr_enum! {
     /// What is made of the elements.
@@ -107,6 +111,67 @@ impl Reduce {
     }
 }
 
+/// How a reduction runs beside the format of its operand.
+enum Way {
+    /// The positions of a blocked image.
+    Image,
+    /// A row-major tensor with its axes in the order of memory.
+    Rows(Format),
+}
+
+impl Reduce {
+    /// The way for an operand of this shape in this format, and the format of the result.
+    fn way(&self, dtype: DType, format: Format, shape: &[usize], axes: &[usize]) -> (Way, Format) {
+        let plain = (Way::Rows(Format::Plain), Format::Plain);
+        let spatial = shape.len() > 2 && axes.iter().copied().eq(2..shape.len());
+        match format {
+            _ if dtype != DType::F32 || self.kind.reduction().is_none() => plain,
+            Format::Blocked if spatial && self.kind != ReduceKind::LogSumExp => {
+                (Way::Image, if self.keep_dims { Format::Blocked } else { Format::Plain })
+            }
+            Format::ChannelsLast if self.keep_dims => (Way::Rows(format), Format::ChannelsLast),
+            // Channels alone, or no channels, are left in logical order.
+            Format::ChannelsLast if spatial || axes.contains(&1) => (Way::Rows(format), Format::Plain),
+            _ => plain,
+        }
+    }
+
+    fn floats(&self, cx: &LowerCx, op: Reduction, axes: &[usize]) -> Result<Lowered> {
+        let (x, y) = (cx.input(0)?, cx.output(0));
+        match self.way(x.dtype, x.format, &x.shape, axes).0 {
+            Way::Image => {
+                let f = Global::new(cx.isa(), op, x.blocked()?, y.format == Format::Blocked)?;
+                let run = move |io: &mut Io<'_>, par: &dyn Parallel| done(f.apply(io.input(0), io.output(0), par));
+                Ok(Compute::function("global", run).into())
+            }
+            Way::Rows(format) => {
+                let order = order(format, x.shape.len());
+                let shape: Vec<usize> = order.iter().map(|&a| x.shape[a]).collect();
+                let axes: Vec<usize> = (0..order.len()).filter(|&i| axes.contains(&order[i])).collect();
+                let f = Kernel::new(cx.isa(), op, &shape, &axes)?;
+                let run = move |io: &mut Io<'_>, par: &dyn Parallel| done(f.apply(io.input(0), io.output(0), par));
+                Ok(Compute::function("vectors", run).into())
+            }
+        }
+    }
+}
+
+/// A plain fold of integers; `None` where the reduction is not one.
+fn fold<T: Element + Number>(op: Reduction, plan: Plan) -> Option<Compute> {
+    let (binary, neutral) = match op {
+        Reduction::Sum => (Binary::Add, T::default()),
+        Reduction::Prod => (Binary::Mul, T::from_f64(1.0)),
+        Reduction::Max => (Binary::Max, T::from_f64(f64::NEG_INFINITY)),
+        Reduction::Min => (Binary::Min, T::from_f64(f64::INFINITY)),
+        _ => return None,
+    };
+    let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+        let step = |a: T, v: T| T::binary(binary, a, v);
+        done(plan.fold(io.input::<T>(0), io.output::<T>(0), par, neutral, step, |a| a));
+    };
+    Some(Compute::function("loop", run))
+}
+
 /// The shape that is left when `axes` are reduced.
 fn reduced<D: Clone>(shape: &[D], axes: &[usize], keep_dims: bool, one: &D) -> Vec<D> {
     let each = shape.iter().enumerate().filter_map(|(i, d)| match (axes.contains(&i), keep_dims) {
@@ -160,6 +225,39 @@ impl Operator for Reduce {
         };
         Ok(vec![y?])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        let (shape, given) = (cx.shape(0), cx.constant(1).map(Tensor::to_i64).transpose());
+        let (Some(ty), Ok(given)) = (cx.ty(0), given) else { return cx.plain() };
+        let Ok(axes) = self.axes(given.as_deref(), shape.len()) else { return cx.plain() };
+        let (way, output) = self.way(ty.dtype, cx.format(0), &shape, &axes);
+        let mut f = cx.plain();
+        f.inputs[0] = match way {
+            Way::Image => Format::Blocked,
+            Way::Rows(format) => format,
+        };
+        f.outputs[0] = output;
+        f
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let x = cx.input(0)?;
+        let axes = self.axes(cx.integers(1).as_deref(), x.shape.len())?;
+        let Some(op) = self.kind.reduction() else {
+            let (plan, every) = (Plan::new(&x.shape, &axes)?, self.kind == ReduceKind::All);
+            let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+                let step = |a: bool, v: bool| if every { a & v } else { a | v };
+                done(plan.fold(io.input::<bool>(0), io.output::<bool>(0), par, every, step, |a| a));
+            };
+            return Ok(Compute::function("loop", run).into());
+        };
+        let plan = || Plan::new(&x.shape, &axes);
+        let folded = match x.dtype {
+            DType::F32 => return self.floats(cx, op, &axes),
+            DType::I64 => fold::<i64>(op, plan()?),
+            DType::I32 => fold::<i32>(op, plan()?),
+            _ => None,
+        };
+        Ok(folded.map_or(Lowered::Interpreted, Lowered::Step))
+    }
 }
 
 impl Operator for ArgReduce {
@@ -180,5 +278,26 @@ impl Operator for ArgReduce {
         let shape = reduced(x.shape(), &[axis], self.keep_dims, &1);
         let y = with_dtype!(x.dtype(), T => reference::arg::<T>(!self.min, self.last, x.as_slice()?, x.shape(), axis));
         Ok(vec![Tensor::new(&shape, y)?])
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let x = cx.input(0)?;
+        let axis = normalize_axis(self.axis, x.shape.len())?;
+        let (outer, inner) = (x.shape[..axis].iter().product(), x.shape[axis + 1..].iter().product());
+        let (largest, last, shape) = (!self.min, self.last, [outer, x.shape[axis], inner]);
+        macro_rules! run {
+            ($t:ty) => {
+                Compute::function("loop", move |io: &mut Io<'_>, par: &dyn Parallel| {
+                    done(arg(largest, last, shape, io.input::<$t>(0), io.output(0), par));
+                })
+                .into()
+            };
+        }
+        Ok(match x.dtype {
+            DType::F32 => run!(f32),
+            DType::I64 => run!(i64),
+            DType::I32 => run!(i32),
+            DType::U8 => run!(u8),
+            _ => Lowered::Interpreted,
+        })
     }
 }

@@ -2,11 +2,14 @@
 
 use super::Operator;
 use super::attrs::attributes;
+use super::elementwise::lower::{done, order};
 use super::elementwise::{cast, operand};
 use super::infer::{Infer, ValueType, normalize_axis};
+use crate::kernels::par::Parallel;
 use crate::kernels::reference::softmax as reference;
-use crate::kernels::softmax::Kind;
-use crate::{Error, Result, Tensor};
+use crate::kernels::softmax::{Kind, Softmax as Kernel};
+use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
+use crate::{DType, Error, Result, Tensor};
 
 attributes! {
     /// `exp(x - max) / sum` along an axis, or its logarithm.
@@ -39,6 +42,31 @@ fn eval(kind: Kind, axis: i64, x: &Tensor) -> Result<Vec<Tensor>> {
     Ok(vec![cast(&Tensor::new(x.shape(), y)?, x.dtype())?])
 }
 
+/// Channels innermost stay so; everything else comes plain.
+fn formats(cx: &FormatCx) -> Formats {
+    if cx.format(0) == Format::ChannelsLast { cx.follow(0) } else { cx.plain() }
+}
+
+fn lower(cx: &LowerCx, kind: Kind, axis: i64) -> Result<Lowered> {
+    let x = cx.input(0)?;
+    if x.dtype != DType::F32 {
+        return Ok(Lowered::Interpreted);
+    }
+    let axis = normalize_axis(axis, x.shape.len())?;
+    let order = order(x.format, x.shape.len());
+    let shape: Vec<usize> = order.iter().map(|&a| x.shape[a]).collect();
+    let at = order.iter().position(|&a| a == axis).unwrap_or(axis);
+    let softmax = Kernel::along(cx.isa(), kind, &shape, at);
+    let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+        if io.in_place(0) {
+            done(softmax.apply_in_place(io.output(0), par));
+        } else {
+            done(softmax.apply(io.input(0), io.output(0), par));
+        }
+    };
+    Ok(Compute::function("lines", run).in_place(0).into())
+}
+
 impl Operator for Softmax {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         infer(cx, self.axis)
@@ -46,6 +74,12 @@ impl Operator for Softmax {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let kind = if self.log { Kind::LogSoftmax } else { Kind::Softmax };
         eval(kind, self.axis, operand(inputs, 0)?)
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        formats(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower(cx, if self.log { Kind::LogSoftmax } else { Kind::Softmax }, self.axis)
     }
 }
 
@@ -55,5 +89,11 @@ impl Operator for Hardmax {
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         eval(Kind::Hardmax, self.axis, operand(inputs, 0)?)
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        formats(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower(cx, Kind::Hardmax, self.axis)
     }
 }
