@@ -14,6 +14,7 @@ pub mod isa;
 pub mod layout;
 pub mod math;
 pub mod movement;
+pub mod norm;
 pub mod par;
 pub mod reduce;
 pub mod reference;

@@ -1,0 +1,267 @@
+//! Functions of elements, softmax, normalisation and reductions as ops: the planned run against the naive interpretation, in
+//! every memory format that a producer may give.
+
+use pocketnn::ops::activation::{Activate, Activation};
+use pocketnn::ops::conv::Conv;
+use pocketnn::ops::elementwise::{Binary, BinaryKind, Cast, PRelu, Unary, UnaryKind, Where};
+use pocketnn::ops::reduce::{ArgReduce, Reduce, ReduceKind};
+use pocketnn::ops::softmax::{Hardmax, Softmax};
+use pocketnn::plan::interpret;
+use pocketnn::{DType, Dim, GraphBuilder, Model, Op, Options, Tensor, ValueId};
+use pocketnn_kernels::isa::Isa;
+use pocketnn_tests::support::{Rng, assert_close};
+
+/// Where the image of a test comes from: straight from the input, from one with channels last, or from a convolution.
+const SOURCES: [&str; 3] = ["plain", "channels last", "convolution"];
+
+/// An image `[2, c, 3, 5]` from a source, and the graph's input.
+fn image(b: &mut GraphBuilder, rng: &mut Rng, source: &str, c: usize) -> (ValueId, Tensor) {
+    let shape = if source == "channels last" { [2, 3, 5, c] } else { [2, c, 3, 5] };
+    let x = b.input("x", DType::F32, shape.map(Dim::from));
+    let data = Tensor::new(&shape, rng.floats(shape.iter().product())).unwrap();
+    let x = match source {
+        "channels last" => b.transpose(x, &[0, 3, 1, 2], "first").unwrap(),
+        "convolution" => {
+            let w = b.constant("w", Tensor::new(&[c, c, 1, 1], rng.floats(c * c)).unwrap());
+            b.conv(x, w, None, Conv::default(), "first").unwrap()
+        }
+        _ => x,
+    };
+    (x, data)
+}
+
+/// Plans and runs the graph on every instruction set and compares with the interpretation.
+fn check(b: GraphBuilder, inputs: &[Tensor], place: &str) {
+    let graph = b.finish().unwrap();
+    let expected = interpret(&graph, inputs, |_, _| Ok(())).unwrap();
+    for isa in Isa::available() {
+        let model = Model::new(graph.clone());
+        let mut session = model.session(&Options::default().isa(isa)).unwrap();
+        let found = session.run_tensors(inputs).unwrap();
+        for (f, e) in found.iter().zip(&expected) {
+            assert_eq!((f.dtype(), f.shape()), (e.dtype(), e.shape()), "{place} {isa}");
+            if e.dtype() == DType::F32 {
+                assert_close(&f.to_f32(), &e.to_f32(), 1e-5, 1e-5, || format!("{place} {isa}"));
+            } else {
+                assert!(f.same_bits(e), "{place} {isa}: expected {e:?}, found {f:?}");
+            }
+        }
+        let steps = session.plan().unwrap().steps();
+        let slow = steps.iter().find(|s| s.interpreted && s.name == "tested");
+        assert!(slow.is_none(), "{place} {isa}: no kernel for {slow:?}");
+    }
+}
+
+fn run_unary(op: impl Into<Op>, source: &str, c: usize) {
+    let op = op.into();
+    let (mut b, mut rng) = (GraphBuilder::new("test"), Rng::new(c as u64));
+    let (x, data) = image(&mut b, &mut rng, source, c);
+    let y = b.op(op.clone(), &[x], "tested").unwrap();
+    b.output(y);
+    check(b, &[data], &format!("{op:?} {source} {c}"));
+}
+
+#[test]
+fn functions_of_one_element_run_in_every_format() {
+    for source in SOURCES {
+        for c in [1, 8, 11] {
+            for a in [Activation::Relu, Activation::Sigmoid, Activation::Exp, Activation::Linear { a: 1.0, b: 0.5 }] {
+                run_unary(Activate::new(a), source, c);
+            }
+            for kind in [UnaryKind::Abs, UnaryKind::Cos, UnaryKind::IsNan, UnaryKind::Tanh, UnaryKind::Floor] {
+                run_unary(Unary { kind }, source, c);
+            }
+            run_unary(Cast { to: DType::I64 }, source, c);
+            for axis in [-1, 0, 1, 2] {
+                run_unary(Softmax { axis, log: false }, source, c);
+                run_unary(Softmax { axis, log: true }, source, c);
+                run_unary(Hardmax { axis }, source, c);
+                run_unary(ArgReduce { axis, ..ArgReduce::default() }, source, c);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_unary_function_evaluates_and_has_a_kernel() {
+    for &kind in UnaryKind::ALL {
+        let dtype = match kind {
+            UnaryKind::Not => DType::Bool,
+            UnaryKind::BitNot => DType::I32,
+            _ => DType::F32,
+        };
+        let (mut b, mut rng) = (GraphBuilder::new("test"), Rng::new(1));
+        let x = b.input("x", dtype, [Dim::from(40)]);
+        let y = b.op(Unary { kind }, &[x], "tested").unwrap();
+        b.output(y);
+        let data = Tensor::new(&[40], rng.floats(40)).unwrap();
+        check(b, &[pocketnn::ops::elementwise::cast(&data, dtype).unwrap()], kind.name());
+    }
+}
+
+#[test]
+fn pairs_run_in_every_format() {
+    let mut rng = Rng::new(31);
+    for case in 0..200 {
+        let (source, c) = (rng.pick(&SOURCES), rng.pick(&[1, 8, 11]));
+        let mut b = GraphBuilder::new("test");
+        let (x, data) = image(&mut b, &mut rng, source, c);
+        let mut inputs = vec![data];
+        let shapes: [&[usize]; 9] =
+            [&[], &[1], &[c, 1, 1], &[1, c, 1, 1], &[2, c, 1, 1], &[2, 1, 3, 5], &[3, 5], &[2, c, 3, 5], &[5]];
+        let shape = rng.pick(&shapes);
+        let values = Tensor::new(shape, rng.floats(shape.iter().product())).unwrap();
+        let constant = rng.below(2) == 0;
+        let other = if constant {
+            b.constant("other", values)
+        } else {
+            inputs.push(values);
+            b.input("other", DType::F32, shape.iter().map(|&d| Dim::from(d)).collect::<Vec<_>>())
+        };
+        let kind = rng.pick(&[BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Max, BinaryKind::Lt]);
+        let fused = rng.below(2) == 0 && kind != BinaryKind::Lt;
+        let activation = if fused { Activation::Relu } else { Activation::Identity };
+        let operands = if rng.below(2) == 0 { [x, other] } else { [other, x] };
+        let op = Binary { kind, activation };
+        let y = b.op(op.clone(), &operands, "tested").unwrap();
+        // Used again, so that the operator cannot always take the place of its operand.
+        if rng.below(2) == 0 {
+            b.output(x);
+        }
+        b.output(y);
+        check(b, &inputs, &format!("case {case} {op:?} {source} {c} {shape:?} constant {constant}"));
+    }
+}
+
+#[test]
+fn chains_of_operators_run_in_place() {
+    for source in SOURCES {
+        for c in [3, 16] {
+            let (mut b, mut rng) = (GraphBuilder::new("test"), Rng::new(7));
+            let (x, data) = image(&mut b, &mut rng, source, c);
+            let slope = b.constant("slope", Tensor::new(&[c, 1, 1], rng.floats(c)).unwrap());
+            let p = b.op(PRelu {}, &[x, slope], "tested").unwrap();
+            let axes = b.integers(&[2, 3]);
+            let gate = b.op(Reduce { kind: ReduceKind::Mean, ..Reduce::default() }, &[p, axes], "tested").unwrap();
+            let gate = b.op(Activate::new(Activation::HARD_SWISH), &[gate], "tested").unwrap();
+            let y = b.op(Binary { kind: BinaryKind::Mul, ..Binary::default() }, &[p, gate], "tested").unwrap();
+            let two = b.scalar(2.0f32);
+            let y = b.op(Binary { kind: BinaryKind::Pow, ..Binary::default() }, &[y, two], "tested").unwrap();
+            let y = b.op(Binary { kind: BinaryKind::Add, ..Binary::default() }, &[y, x], "tested").unwrap();
+            b.output(y);
+            check(b, &[data], &format!("{source} {c}"));
+        }
+    }
+}
+
+#[test]
+fn reductions_run_in_every_format() {
+    let mut rng = Rng::new(41);
+    let floats = ReduceKind::ALL.iter().filter(|k| !matches!(k, ReduceKind::Any | ReduceKind::All));
+    for &kind in floats {
+        for source in SOURCES {
+            for axes in [vec![], vec![2, 3], vec![1], vec![-1], vec![0, 2, 3], vec![1, 2, 3], vec![0, 1]] {
+                for keep_dims in [false, true] {
+                    let mut b = GraphBuilder::new("test");
+                    let (x, data) = image(&mut b, &mut rng, source, 11);
+                    // Positive, for the logarithms.
+                    let x = b.op(Activate::new(Activation::Exp), &[x], "positive").unwrap();
+                    let given = b.integers(&axes);
+                    let op = Reduce { kind, keep_dims, ..Reduce::default() };
+                    let y = if kind == ReduceKind::Prod {
+                        let small = b.scalar(0.1f32);
+                        let x = b.binary(BinaryKind::Pow, x, small, "small").unwrap();
+                        b.op(op.clone(), &[x, given], "tested").unwrap()
+                    } else {
+                        b.op(op.clone(), &[x, given], "tested").unwrap()
+                    };
+                    b.output(y);
+                    check(b, &[data], &format!("{op:?} {axes:?} {source}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn integers_and_truth_values_have_kernels() {
+    let mut rng = Rng::new(51);
+    for dtype in [DType::I32, DType::I64] {
+        let mut b = GraphBuilder::new("test");
+        let shape = [3usize, 4];
+        let [x, y] = ["x", "y"].map(|n| b.input(n, dtype, shape.map(Dim::from)));
+        let mut data = || {
+            let v: Vec<f32> = rng.floats(12).iter().map(|v| v * 6.0).collect();
+            pocketnn::ops::elementwise::cast(&Tensor::new(&shape, v).unwrap(), dtype).unwrap()
+        };
+        let inputs = [data(), data()];
+        for &kind in BinaryKind::ALL {
+            let logic = matches!(kind, BinaryKind::And | BinaryKind::Or | BinaryKind::Xor | BinaryKind::Atan2);
+            if !logic {
+                let z = b.op(Binary { kind, ..Binary::default() }, &[x, y], "tested").unwrap();
+                b.output(z);
+            }
+        }
+        for kind in [ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min, ReduceKind::Prod] {
+            let z = b.op(Reduce { kind, ..Reduce::default() }, &[x], "tested").unwrap();
+            b.output(z);
+        }
+        let less = b.binary(BinaryKind::Lt, x, y, "tested").unwrap();
+        let equal = b.binary(BinaryKind::Eq, x, y, "tested").unwrap();
+        for kind in [BinaryKind::And, BinaryKind::Or, BinaryKind::Xor, BinaryKind::Eq] {
+            let z = b.binary(kind, less, equal, "tested").unwrap();
+            b.output(z);
+        }
+        for kind in [ReduceKind::Any, ReduceKind::All] {
+            let z = b.op(Reduce { kind, ..Reduce::default() }, &[less], "tested").unwrap();
+            b.output(z);
+        }
+        let not = b.unary(UnaryKind::Not, less, "tested").unwrap();
+        let z = b.op(Where {}, &[not, x, y], "tested").unwrap();
+        b.output(z);
+        let z = b.op(Cast { to: DType::F32 }, &[less], "tested").unwrap();
+        b.output(z);
+        check(b, &inputs, dtype.name());
+    }
+}
+
+#[test]
+fn shapes_are_followed_through_arithmetic() {
+    let mut b = GraphBuilder::new("test");
+    let n = Dim::symbol("N");
+    let x = b.input("x", DType::F32, vec![n.clone(), Dim::from(6)]);
+    let shape = b.op(pocketnn::ops::movement::Shape::default(), &[x], "shape").unwrap();
+    let [two, one] = [2i64, 1].map(|v| b.scalar(v));
+    let doubled = b.binary(BinaryKind::Mul, shape, two, "doubled").unwrap();
+    let more = b.binary(BinaryKind::Add, doubled, one, "more").unwrap();
+    assert_eq!(b.fact(more).dims, Some(vec![n.clone() * Dim::from(2) + Dim::from(1), Dim::from(13)]));
+    let all = b.op(Reduce { kind: ReduceKind::Prod, keep_dims: false, ..Reduce::default() }, &[shape], "all").unwrap();
+    assert_eq!(b.fact(all).dims, Some(vec![n.clone() * Dim::from(6)]));
+    let cast = b.op(Cast { to: DType::I32 }, &[all], "cast").unwrap();
+    let back = b.op(Cast { to: DType::I64 }, &[cast], "back").unwrap();
+    let six = b.scalar(6i64);
+    let half = b.binary(BinaryKind::Div, back, six, "half").unwrap();
+    assert_eq!(b.fact(half).dims, Some(vec![n]));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_operands_named() {
+    let mut b = GraphBuilder::new("test");
+    let x = b.input("x", DType::F32, [Dim::from(2), Dim::from(3)]);
+    let i = b.input("i", DType::I32, [Dim::from(2), Dim::from(3)]);
+    let y = b.input("y", DType::F32, [Dim::from(4)]);
+    let says = |e: pocketnn::Result<ValueId>, words: &[&str]| {
+        let e = e.unwrap_err().to_string();
+        assert!(words.iter().all(|w| e.contains(w)), "{e}");
+    };
+    says(b.binary(BinaryKind::Add, x, i, "add"), &["add", "i32", "f32"]);
+    says(b.binary(BinaryKind::Add, x, y, "add"), &["[2, 3]", "[4]", "broadcast"]);
+    says(b.binary(BinaryKind::And, x, x, "and"), &["and", "no meaning on f32"]);
+    says(b.unary(UnaryKind::Sin, i, "sin"), &["Sin", "i32"]);
+    says(b.unary(UnaryKind::Not, i, "not"), &["not", "i32"]);
+    says(b.op(Activate::new(Activation::Tanh), &[i], "tanh"), &["tanh", "i32"]);
+    says(b.softmax(x, 2, "softmax"), &["axis 2"]);
+    let axes = b.integers(&[0, -2]);
+    says(b.op(Reduce::default(), &[x, axes], "reduce"), &["twice"]);
+    says(b.op(PRelu {}, &[y, x], "prelu"), &["broadcast"]);
+}
