@@ -191,7 +191,7 @@ impl Activation {
         }
     }
 
-    /// The function of one number, with the bits of the vector path of instruction sets with fused multiply-add.
+    /// The function of one number, with the bits of the vector path of the detected instruction set.
     pub fn eval(&self, x: f32) -> f32 {
         struct One(Activation, f32);
         impl Kernel for One {
@@ -202,7 +202,7 @@ impl Activation {
                 l.to_array(vector(l, &self.0, l.splat(self.1)))[0]
             }
         }
-        Isa::SCALAR.dispatch(One(*self, x))
+        Isa::detect().dispatch(One(*self, x))
     }
 
     /// True when 0 gives 0, so that a zero halo stays zero.

@@ -29,6 +29,7 @@
 //! `mul_add` where the build has no fused instruction and is the documented exception ([`Isa::fused`]).
 
 mod portable;
+#[cfg(feature = "scalar")]
 mod scalar;
 mod twice;
 #[cfg(target_arch = "x86_64")]
@@ -306,6 +307,7 @@ macro_rules! table {
         impl Member {
             fn name(self) -> &'static str { match self { $($(#[$cfg])* Member::$member => $name),* } }
             fn available(self) -> bool { match self { $($(#[$cfg])* Member::$member => $($module)::+::$token::detect()),* } }
+            fn vectors(self) -> bool { self.name() != "scalar" }
             fn fused(self) -> bool { match self { $($(#[$cfg])* Member::$member => $fused),* } }
         }
 
@@ -325,7 +327,7 @@ macro_rules! table {
 // In order of preference, the best last.
 table! {
     Portable "portable" portable, Portable fused cfg!(target_feature = "fma");
-    Scalar "scalar" scalar, Scalar fused true;
+    #[cfg(feature = "scalar")] Scalar "scalar" scalar, Scalar fused true;
     #[cfg(target_arch = "x86_64")] Avx2 "avx2" x86_64::avx2, Avx2 fused true;
     #[cfg(target_arch = "x86_64")] Avx512 "avx512" x86_64::avx512, Avx512 fused true;
 }
@@ -336,7 +338,8 @@ static OVERRIDE: AtomicU8 = AtomicU8::new(0);
 impl Isa {
     /// Vectors of the `wide` crate: runs everywhere.
     pub const PORTABLE: Isa = Isa(Member::Portable);
-    /// One lane at a time with fused multiply-add: the twin that all fused sets agree with bit by bit.
+    /// One lane at a time with fused multiply-add: the twin that all fused sets agree with bit by bit (feature `scalar`).
+    #[cfg(feature = "scalar")]
     pub const SCALAR: Isa = Isa(Member::Scalar);
 
     /// Every instruction set of this build that this machine has.
@@ -355,7 +358,7 @@ impl Isa {
         *BEST.get_or_init(|| {
             let named = std::env::var("POCKETNN_ISA").ok().and_then(|n| Isa::by_name(&n));
             named.unwrap_or_else(|| {
-                let best = MEMBERS.iter().rev().find(|m| **m != Member::Scalar && m.available());
+                let best = MEMBERS.iter().rev().find(|m| m.vectors() && m.available());
                 Isa(*best.unwrap_or(&Member::Portable))
             })
         })

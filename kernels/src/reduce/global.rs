@@ -2,7 +2,7 @@
 
 use super::Reduction;
 use super::plan::FILTER;
-use super::vectors::{Accumulate, Visitor, finish, with};
+use super::vectors::{Accumulate, Visitor, finish_all, with};
 use crate::Error;
 use crate::error::{Result, check_len};
 use crate::isa::{Isa, Kernel, Lanes, Simd};
@@ -77,17 +77,18 @@ struct Block<'a> {
 impl Kernel for Block<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        with(self.filter.op, Typed { l: s.block(), block: self });
+    fn run<S: Simd>(mut self, s: S) {
+        with(self.filter.op, Typed { l: s.block(), block: &mut self });
+        finish_all(s.block(), self.filter.op, self.filter.x.positions(), self.y);
     }
 }
 
-struct Typed<'a, L> {
+struct Typed<'a, 'b, L> {
     l: L,
-    block: Block<'a>,
+    block: &'a mut Block<'b>,
 }
 
-impl<L: Lanes> Visitor for Typed<'_, L> {
+impl<L: Lanes> Visitor for Typed<'_, '_, L> {
     /// Four accumulators by position in the row, so that additions overlap.
     #[inline(always)]
     fn visit<A: Accumulate>(self, acc: A) {
@@ -110,6 +111,6 @@ impl<L: Lanes> Visitor for Typed<'_, L> {
             }
         }
         let v = acc.join(l, acc.join(l, a[0], a[1]), acc.join(l, a[2], a[3]));
-        l.store_partial(y, finish(l, filter.op, g.positions(), v));
+        l.store_partial(y, v);
     }
 }

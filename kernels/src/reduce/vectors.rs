@@ -65,7 +65,7 @@ pub(super) fn with(op: Reduction, v: impl Visitor) {
 
 /// What is made of the accumulators.
 #[inline(always)]
-pub(super) fn finish<L: Lanes>(l: L, op: Reduction, group: usize, a: L::V) -> L::V {
+fn finish<L: Lanes>(l: L, op: Reduction, group: usize, a: L::V) -> L::V {
     match op {
         Reduction::Mean => l.div(a, l.splat(group as f32)),
         Reduction::L2 => l.sqrt(a),
@@ -144,37 +144,61 @@ struct Part<'a> {
 impl Kernel for Part<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        with(self.filter.op, Typed { l: s.pair(), part: self });
+    fn run<S: Simd>(mut self, s: S) {
+        with(self.filter.op, Typed { l: s.pair(), part: &mut self });
+        // Passes of their own, so that their functions are compiled once and not once an accumulator.
+        match self.filter.op {
+            Reduction::LogSumExp => self.exponentials(s.pair()),
+            op => finish_all(s.pair(), op, self.filter.plan.group(), self.y),
+        }
     }
 }
 
-struct Typed<'a, L> {
-    l: L,
-    part: Part<'a>,
+/// Turns accumulators into results.
+#[inline(always)]
+pub(super) fn finish_all<L: Lanes>(l: L, op: Reduction, group: usize, y: &mut [f32]) {
+    if matches!(op, Reduction::Mean | Reduction::L2 | Reduction::LogSum) {
+        l.map(y, |v| finish(l, op, group, v));
+    }
 }
 
-impl<L: Lanes> Visitor for Typed<'_, L> {
+impl Part<'_> {
+    /// Turns the largest element of each group into the logarithm of the sum of exponentials.
+    #[inline(always)]
+    fn exponentials<L: Lanes>(&mut self, l: L) {
+        let (plan, base) = (&self.filter.plan, self.base);
+        plan.pieces(base, base + self.y.len(), |start, n, offset| {
+            let y = &mut self.y[start - base..start - base + n];
+            if plan.row_reduced {
+                y[0] = l.to_array(exponentials_of_rows(l, plan, self.x, offset, l.splat(y[0])))[0];
+                return;
+            }
+            for (j, y) in y.chunks_mut(L::N).enumerate() {
+                let max = l.load_partial(y, 0.0);
+                l.store_partial(y, exponentials_of_columns(l, plan, self.x, offset + j * L::N, y.len(), max));
+            }
+        });
+    }
+}
+
+struct Typed<'a, 'p, L> {
+    l: L,
+    part: &'a mut Part<'p>,
+}
+
+impl<L: Lanes> Visitor for Typed<'_, '_, L> {
     #[inline(always)]
     fn visit<A: Accumulate>(self, acc: A) {
-        let (l, Part { filter: Reduce { op, plan, .. }, x, base, y }) = (self.l, self.part);
+        let (l, Part { filter: Reduce { plan, .. }, x, base, y }) = (self.l, self.part);
+        let base = *base;
         plan.pieces(base, base + y.len(), |start, n, offset| {
             let y = &mut y[start - base..start - base + n];
             if plan.row_reduced {
-                let a = tree(l, acc, rows(l, acc, plan, x, offset));
-                let v = if *op == Reduction::LogSumExp { exponentials_of_rows(l, plan, x, offset, a) } else { a };
-                y[0] = l.to_array(finish(l, *op, plan.group(), v))[0];
-            } else {
-                for (j, y) in y.chunks_mut(L::N).enumerate() {
-                    let at = offset + j * L::N;
-                    let a = columns(l, acc, plan, x, at, y.len());
-                    let v = if *op == Reduction::LogSumExp {
-                        exponentials_of_columns(l, plan, x, at, y.len(), a)
-                    } else {
-                        a
-                    };
-                    l.store_partial(y, finish(l, *op, plan.group(), v));
-                }
+                y[0] = l.to_array(tree(l, acc, rows(l, acc, plan, x, offset)))[0];
+                return;
+            }
+            for (j, y) in y.chunks_mut(L::N).enumerate() {
+                l.store_partial(y, columns(l, acc, plan, x, offset + j * L::N, y.len()));
             }
         });
     }
