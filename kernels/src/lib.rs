@@ -8,14 +8,20 @@
 //! Every family has a naive twin in [`reference`](mod@reference) that the tests hold it against.
 
 pub mod activation;
+pub mod conv;
 pub mod elementwise;
+<<<<<<< HEAD
 pub mod gather;
+=======
+pub mod gemm;
+>>>>>>> 866b58e (Convolution: direct tiles, depthwise, first layers; image layout conversions; peak rate)
 pub mod isa;
 pub mod layout;
 pub mod math;
 pub mod movement;
 pub mod norm;
 pub mod par;
+pub mod peak;
 pub mod reduce;
 pub mod reference;
 pub mod resize;

@@ -1,5 +1,9 @@
 //! Physical layout of image tensors: channel blocks of eight with a zero halo (NCHWc8).
 
+mod tile;
+
+pub use tile::{Order, pack, unpack};
+
 /// Channels of one block, on every instruction set.
 pub const BLOCK: usize = 8;
 
@@ -50,6 +54,15 @@ impl Blocked {
     pub fn len(&self) -> usize {
         self.n * self.blocks() * self.block_len()
     }
+    /// Floats of the whole tensor; `None` when their bytes overflow.
+    pub fn checked_len(&self) -> Option<usize> {
+        let mut len = self.n.checked_mul(self.c.div_ceil(BLOCK))?.checked_mul(4 * BLOCK)?;
+        for i in 0..3 {
+            let stored = self.size[i].checked_add(self.halo[i].0)?.checked_add(self.halo[i].1)?;
+            len = len.checked_mul(stored)?;
+        }
+        (len <= isize::MAX.unsigned_abs()).then_some(len / 4)
+    }
     /// True when nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -78,26 +91,35 @@ impl Blocked {
 
     /// Writes zeros into the halo of one channel block, given as the slice of its [`Self::block_len`] floats.
     pub fn clear_halo(&self, block: &mut [f32]) {
+        self.halo_parts(|start, len| block[start..start + len].fill(0.0));
+    }
+
+    /// Calls `part(start, floats)` for every stretch of the halo of one channel block.
+    #[inline(always)]
+    pub fn halo_parts(&self, mut part: impl FnMut(usize, usize)) {
         if !self.has_halo() {
             return;
         }
         let [sd, sh, _] = self.stored();
         let (row, slice) = (self.row_stride(), self.slice_stride());
-        let (before, after) = (self.halo[2].0 * BLOCK, (self.halo[2].0 + self.size[2]) * BLOCK);
+        let (before, after) = (self.halo[2].0 * BLOCK, self.halo[2].1 * BLOCK);
         for z in 0..sd {
-            let plane = &mut block[z * slice..(z + 1) * slice];
+            let plane = z * slice;
             if z < self.halo[0].0 || z >= self.halo[0].0 + self.size[0] {
-                plane.fill(0.0);
+                part(plane, slice);
                 continue;
             }
-            let (top, bottom) = (self.halo[1].0 * row, (self.halo[1].0 + self.size[1]) * row);
-            plane[..top].fill(0.0);
-            plane[bottom..sh * row].fill(0.0);
-            if before > 0 || after < row {
-                for line in plane[top..bottom].chunks_exact_mut(row) {
-                    line[..before].fill(0.0);
-                    line[after..].fill(0.0);
+            // What ends one row and what begins the next lie together.
+            let mut start = 0;
+            for y in self.halo[1].0..self.halo[1].0 + self.size[1] {
+                let end = y * row + before;
+                if end > start {
+                    part(plane + start, end - start);
                 }
+                start = (y + 1) * row - after;
+            }
+            if sh * row > start {
+                part(plane + start, sh * row - start);
             }
         }
     }

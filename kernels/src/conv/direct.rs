@@ -1,0 +1,220 @@
+//! The direct convolution: matrix tiles over pixels and outputs, with the taps as the inner dimension.
+
+use super::pack::ConvWeights;
+use super::source::View;
+use super::tile::{self, Work};
+use super::{ConvDesc, Residual};
+use crate::activation::Activation;
+use crate::gemm::tile::Run;
+use crate::isa::Isa;
+use crate::layout::{BLOCK, Blocked};
+use crate::par::Parallel;
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// Where a position of the loop over outputs lies in a tensor: `start + image * n + z * step[0] + y * step[1] + x * step[2]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    pub start: usize,
+    pub image: usize,
+    pub step: [usize; 3],
+    /// Floats between channel blocks.
+    pub block: usize,
+}
+
+impl Walk {
+    /// The interior of a blocked tensor.
+    pub fn interior(g: &Blocked) -> Self {
+        Self {
+            start: g.offset(0, 0, [0; 3]),
+            image: g.blocks() * g.block_len(),
+            step: [g.slice_stride(), g.row_stride(), BLOCK],
+            block: g.block_len(),
+        }
+    }
+    /// True when positions of `size` lie at a constant distance, so that they may be walked as one row.
+    fn is_flat(&self, size: [usize; 3]) -> bool {
+        let [z, y, x] = self.step;
+        (size[1] == 1 || size[0] * size[1] == 1 || y == size[2] * x) && (size[0] == 1 || z == size[1] * size[2] * x)
+    }
+}
+
+/// A convolution as loops over memory: every output position reads `taps` at fixed distances from its base.
+#[derive(Debug)]
+pub struct Spec {
+    pub images: usize,
+    /// Output positions.
+    pub size: [usize; 3],
+    pub x: Walk,
+    /// Distance, in floats, of every tap from the base.
+    pub taps: Vec<usize>,
+    pub y: Walk,
+    /// Geometry of the whole output, for its halo; `None` when someone else writes it.
+    pub output: Option<Blocked>,
+    pub residual: Option<Walk>,
+    pub activation: Activation,
+}
+
+impl Spec {
+    /// An ordinary convolution of the image `view`.
+    pub fn conv(desc: &ConvDesc, output: Blocked, view: &View) -> Self {
+        let step = std::array::from_fn(|i| view.step[i] * desc.stride[i]);
+        let mut taps = Vec::with_capacity(desc.kernel.iter().product());
+        for z in 0..desc.kernel[0] {
+            for y in 0..desc.kernel[1] {
+                for x in 0..desc.kernel[2] {
+                    let at = [z, y, x];
+                    taps.push((0..3).map(|i| at[i] * desc.dilation[i] * view.step[i]).sum());
+                }
+            }
+        }
+        Self {
+            images: output.n,
+            size: output.size,
+            x: Walk { start: view.start, image: view.image, step, block: view.block },
+            taps,
+            y: Walk::interior(&output),
+            output: Some(output),
+            residual: desc.residual.map(|r| Walk::interior(&r)),
+            activation: desc.activation,
+        }
+    }
+}
+
+/// How the loop over output positions is cut in tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Tiles lie in rows of `size[2]` positions.
+    Rows,
+    /// Tiles take the positions as they come; each row of a tile has its own address.
+    Listed,
+}
+
+/// A direct convolution with packed weights.
+#[derive(Debug)]
+pub struct Direct {
+    pub(super) isa: Isa,
+    pub(super) spec: Spec,
+    pub(super) weights: Arc<ConvWeights>,
+    /// Stretches of the inner dimension; the same number for every input block but the last.
+    pub(super) runs: Vec<Run>,
+    pub(super) runs_per_block: usize,
+    pub(super) order: Order,
+    /// The bounds of an activation that is a clamp.
+    pub(super) clamp: Option<(f32, f32)>,
+    /// True when the lanes past the last channel must be cleared after the activation.
+    pub(super) clear_tail: bool,
+    macs: usize,
+}
+
+impl Direct {
+    pub fn new(isa: Isa, mut spec: Spec, weights: Arc<ConvWeights>) -> Result<Self> {
+        let (runs, runs_per_block) = runs(&spec, &weights)?;
+        let positions: usize = spec.size.iter().product();
+        let residual_is_flat = spec.residual.is_none_or(|r| r.is_flat(spec.size));
+        if spec.x.is_flat(spec.size) && spec.y.is_flat(spec.size) && residual_is_flat {
+            spec.size = [1, 1, positions];
+        }
+        let order =
+            if rows_fill_tiles(spec.size[2], isa) || positions == spec.size[2] { Order::Rows } else { Order::Listed };
+        let steps: usize = weights.panels.iter().map(|p| p.inputs.len() * p.width).sum();
+        let macs = steps * weights.channels.per_block * BLOCK * spec.taps.len() * positions * spec.images;
+        let clear_tail = !spec.activation.keeps_zero() && !weights.channels.outputs.is_multiple_of(BLOCK);
+        Ok(Self {
+            isa,
+            clamp: spec.activation.as_clamp(),
+            spec,
+            weights,
+            runs,
+            runs_per_block,
+            order,
+            clear_tail,
+            macs,
+        })
+    }
+    /// Runs the whole convolution.
+    pub fn run(&self, x: &[f32], y: &mut [f32], residual: Residual<'_>, par: &dyn Parallel) {
+        let grid = self.grid(par.threads());
+        tile::run(&Work { conv: self, grid }, self.isa, x, y, residual, par);
+    }
+
+    /// How to cut the work for so many threads. A slab is a range of positions whose input stays in the second-level cache while all
+    /// panels pass over it; several threads want several chunks each, cut over panels when weights are the larger part.
+    fn grid(&self, threads: usize) -> Grid {
+        let [d, h, w] = self.spec.size;
+        let (lines, columns) = if self.order == Order::Rows && d * h > 1 { (d * h, 1) } else { (1, w * d * h) };
+        let most = lines * columns.div_ceil(14);
+        let input = self.spec.x.image * 4;
+        let mut slabs = input.div_ceil(SLAB).clamp(1, most.max(1));
+        let mut parts = 1;
+        if threads > 1 {
+            let wanted = (4 * threads).min(self.macs / CHUNK_MACS).max(1);
+            let missing = |units: usize| wanted.div_ceil(units.max(1));
+            let groups = self.weights.panels.len().div_ceil(2).max(1);
+            if self.weights.data.len() * 4 > input {
+                parts = missing(self.spec.images * slabs).min(groups);
+            }
+            slabs = (slabs * missing(self.spec.images * slabs * parts)).min(most).max(1);
+            parts = (parts * missing(self.spec.images * slabs * parts)).min(groups);
+        }
+        Grid { slabs, parts }
+    }
+}
+
+/// Bytes of input that a pass over all panels may touch.
+const SLAB: usize = 256 << 10;
+/// Multiply-adds worth a chunk of their own.
+const CHUNK_MACS: usize = 150_000;
+
+/// The cut of a convolution: chunk = (image, slab, part).
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    /// Ranges of positions.
+    pub slabs: usize,
+    /// Ranges of panels.
+    pub parts: usize,
+}
+
+/// True when rows of so many positions make full enough tiles. Sums of one row are a chain with the latency of a
+/// multiply-add, so a tile needs some four rows of two registers to keep the units busy.
+fn rows_fill_tiles(width: usize, isa: Isa) -> bool {
+    let most = isa.dispatch(TileRows);
+    let tiles = width.div_ceil(most).max(1);
+    width / tiles >= 4 && !(most == 6 && width == 7)
+}
+
+struct TileRows;
+
+impl crate::isa::Kernel for TileRows {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: crate::isa::Simd>(self, _s: S) -> usize {
+        S::ROWS
+    }
+}
+
+/// The runs of all input blocks: taps whose channels lie side by side are joined.
+fn runs(spec: &Spec, weights: &ConvWeights) -> Result<(Vec<Run>, usize)> {
+    let channels = &weights.channels;
+    let mut runs: Vec<Run> = Vec::new();
+    let mut per_block = 0;
+    for block in 0..channels.input_blocks() {
+        let (first, len) = (runs.len(), channels.in_block(block));
+        for tap in &spec.taps {
+            let offset = block * spec.x.block + tap;
+            if let Some(last) = runs[first..].last_mut()
+                && last.offset as usize + last.len as usize == offset
+            {
+                last.len += len as u32;
+                continue;
+            }
+            let offset = u32::try_from(offset)
+                .map_err(|_| Error::new("conv", format!("input: an image of {} floats is too large", spec.x.image)))?;
+            runs.push(Run { offset, len: len as u32 });
+        }
+        if block == 0 {
+            per_block = runs.len();
+        }
+    }
+    Ok((runs, per_block))
+}

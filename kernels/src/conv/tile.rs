@@ -1,0 +1,338 @@
+//! The loop nest of a direct convolution: panels outside, tiles of pixels inside.
+
+use super::Residual;
+use super::direct::{Direct, Grid, Order, Walk};
+use super::pack::Panel;
+use crate::activation;
+use crate::gemm::tile::{Even, LISTED, Listed, Rows, Run, multiply};
+use crate::isa::{Isa, Kernel, Lanes, Simd};
+use crate::layout::BLOCK;
+use crate::par::Parallel;
+use std::ops::Range;
+
+/// A convolution and its cut.
+pub struct Work<'a> {
+    pub conv: &'a Direct,
+    pub grid: Grid,
+}
+
+#[derive(Clone, Copy)]
+struct Memory {
+    x: *const f32,
+    y: *mut f32,
+    /// Null without a residual.
+    r: *const f32,
+    r_walk: Walk,
+}
+
+// SAFETY: chunks read `x`, write disjoint positions of `y`, and read of `r` (which may be `y`) only what they write themselves.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+/// Runs all chunks. Lengths were checked against the geometry from which the spec's walks were made.
+pub fn run(work: &Work<'_>, isa: Isa, x: &[f32], y: &mut [f32], residual: Residual<'_>, par: &dyn Parallel) {
+    let spec = &work.conv.spec;
+    let out = y.as_mut_ptr();
+    let (r, r_walk) = match residual {
+        Residual::None => (std::ptr::null(), spec.y),
+        Residual::Add(r) => (r.as_ptr(), spec.residual.unwrap_or(spec.y)),
+        Residual::Output => (out.cast_const(), spec.y),
+    };
+    let memory = Memory { x: x.as_ptr(), y: out, r, r_walk };
+    let chunks = spec.images * work.grid.slabs * work.grid.parts;
+    par.run(chunks, &|index| isa.dispatch(Chunk { work, memory: &memory, index }));
+}
+
+struct Chunk<'a> {
+    work: &'a Work<'a>,
+    memory: &'a Memory,
+    index: usize,
+}
+
+impl Kernel for Chunk<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Grid { slabs, parts } = self.work.grid;
+        let (conv, panels) = (self.work.conv, &self.work.conv.weights.panels);
+        let (part, slab, image) = (self.index % parts, self.index / parts % slabs, self.index / parts / slabs);
+        // Panels are given out in pairs, which one tile of wide registers takes together.
+        let pairs = panels.len().div_ceil(2);
+        let mine = 2 * (part * pairs / parts)..(2 * ((part + 1) * pairs / parts)).min(panels.len());
+        if slab == 0 {
+            clear_halo(conv, self.memory, image, &panels[mine.clone()]);
+        }
+        let strip = Strip::new(conv, self.memory, image, slab, slabs);
+        let mut i = mine.start;
+        while i < mine.end {
+            let panel = &panels[i];
+            let next = panels[i + 1..mine.end].first();
+            if S::WIDE && next.is_some_and(|n| panel.width == 2 && n.width == 2 && n.inputs == panel.inputs) {
+                strip.run::<S, _, 2>(s.pair(), panel, S::ROWS);
+                i += 2;
+                continue;
+            }
+            if panel.width == 2 {
+                strip.run::<S, _, 1>(s.pair(), panel, S::ROWS);
+            } else {
+                strip.run::<S, _, 1>(s.block(), panel, block_rows::<S>());
+            }
+            i += 1;
+        }
+    }
+}
+
+/// Rows of a tile of single blocks.
+const fn block_rows<S: Simd>() -> usize {
+    if S::WIDE { S::ROWS } else { S::ROWS + S::ROWS / 3 }
+}
+
+fn clear_halo(conv: &Direct, memory: &Memory, image: usize, panels: &[Panel]) {
+    let Some(output) = &conv.spec.output else { return };
+    for block in panels.iter().flat_map(|p| p.block..p.block + p.width) {
+        let base = (image * output.blocks() + block) * output.block_len();
+        // SAFETY: parts of the halo of a block of the output, which only this chunk clears and nobody else touches.
+        output.halo_parts(|start, len| unsafe { memory.y.add(base + start).write_bytes(0, len) });
+    }
+}
+
+/// The positions of one chunk.
+struct Strip<'a> {
+    conv: &'a Direct,
+    memory: &'a Memory,
+    image: usize,
+    lines: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// What tiles of one panel have in common.
+struct Common<'a> {
+    runs: &'a [Run],
+    weights: *const f32,
+    /// Floats from the weights of one vector to those of the next.
+    panel: usize,
+    bias: *const f32,
+    clamp: Option<(f32, f32)>,
+    y_block: usize,
+    r_block: usize,
+}
+
+/// Bases of a tile.
+#[derive(Clone, Copy)]
+struct Bases {
+    x: *const f32,
+    y: *mut f32,
+    r: *const f32,
+}
+
+/// Rows of a tile in the three tensors.
+#[derive(Clone, Copy)]
+struct Strides<R> {
+    x: R,
+    y: R,
+    r: R,
+}
+
+impl<'a> Strip<'a> {
+    fn new(conv: &'a Direct, memory: &'a Memory, image: usize, slab: usize, slabs: usize) -> Self {
+        let [d, h, w] = conv.spec.size;
+        let cut = |n: usize| slab * n / slabs..(slab + 1) * n / slabs;
+        let rows = conv.order == Order::Rows && d * h > 1;
+        let (lines, columns) = if rows { (cut(d * h), 0..w) } else { (0..1, cut(d * h * w)) };
+        Self { conv, memory, image, lines, columns }
+    }
+
+    /// All tiles of `NV` vectors of outputs that start at `panel`.
+    #[inline(always)]
+    fn run<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panel: &Panel, most: usize) {
+        let weights = &self.conv.weights;
+        let per_block = self.conv.runs_per_block;
+        let all = panel.inputs.end == weights.channels.input_blocks();
+        let end = if all { self.conv.runs.len() } else { panel.inputs.end * per_block };
+        let runs = &self.conv.runs[(panel.inputs.start * per_block).min(end)..end];
+        let steps: usize = runs.iter().map(|r| r.len as usize).sum();
+        let common = Common {
+            runs,
+            weights: weights.data[panel.weights..][..NV * steps * L::N].as_ptr(),
+            panel: steps * L::N,
+            bias: weights.bias[panel.block * BLOCK..][..NV * L::N].as_ptr(),
+            clamp: self.conv.clamp.filter(|&c| c != (f32::NEG_INFINITY, f32::INFINITY)),
+            y_block: self.conv.spec.y.block,
+            r_block: self.memory.r_walk.block,
+        };
+        if self.conv.order == Order::Rows {
+            self.rows::<S, L, NV>(l, panel, &common, most);
+        } else {
+            self.listed::<S, L, NV>(l, panel, &common, most.min(LISTED));
+        }
+    }
+
+    /// The bases of position `at` and of the first block of `panel`.
+    #[inline(always)]
+    fn bases(&self, panel: &Panel, at: [usize; 3]) -> Bases {
+        let (m, spec) = (self.memory, &self.conv.spec);
+        let offset = |w: &Walk| w.start + self.image * w.image + (0..3).map(|i| at[i] * w.step[i]).sum::<usize>();
+        let block = |w: &Walk| offset(w) + panel.block * w.block;
+        // SAFETY: positions of the geometry against which the lengths of x, y and r were checked.
+        unsafe {
+            let r = if m.r.is_null() { m.r } else { m.r.add(block(&m.r_walk)) };
+            Bases { x: m.x.add(offset(&spec.x)), y: m.y.add(block(&spec.y)), r }
+        }
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panel: &Panel, common: &Common<'_>, most: usize) {
+        let (spec, r_walk) = (&self.conv.spec, &self.memory.r_walk);
+        let (step, height) = ([spec.x.step[2], spec.y.step[2], r_walk.step[2]], spec.size[1].max(1));
+        let strides = Strides { x: Even(step[0]), y: Even(step[1]), r: Even(step[2]) };
+        let count = self.columns.len();
+        let tiles = count.div_ceil(most);
+        for line in self.lines.clone() {
+            let mut base = self.bases(panel, [line / height, line % height, self.columns.start]);
+            let first = base.y;
+            for t in 0..tiles {
+                let rows = (t + 1) * count / tiles - t * count / tiles;
+                // SAFETY: `rows` positions of the line from the base on, at constant distances.
+                unsafe {
+                    any_tile::<S, L, _, NV>(l, rows, common, base, strides);
+                    base.x = base.x.add(rows * step[0]);
+                    base.y = base.y.add(rows * step[1]);
+                    if !base.r.is_null() {
+                        base.r = base.r.add(rows * step[2]);
+                    }
+                }
+            }
+            if self.conv.clamp.is_none() || self.conv.clear_tail {
+                // SAFETY: the positions of this line.
+                unsafe { self.finish(panel, NV * L::N / BLOCK, first, count, strides.y) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn listed<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panel: &Panel, common: &Common<'_>, most: usize) {
+        let (spec, r_walk) = (&self.conv.spec, &self.memory.r_walk);
+        let [_, h, w] = spec.size;
+        let base = self.bases(panel, [0; 3]);
+        let count = self.columns.len();
+        let tiles = count.div_ceil(most);
+        for t in 0..tiles {
+            let (first, end) = (self.columns.start + t * count / tiles, self.columns.start + (t + 1) * count / tiles);
+            let mut at = [[0; LISTED]; 3];
+            for i in first..end {
+                let place = [i / (h * w), i / w % h, i % w];
+                for (list, walk) in at.iter_mut().zip([&spec.x, &spec.y, r_walk]) {
+                    list[i - first] = (0..3).map(|a| place[a] * walk.step[a]).sum();
+                }
+            }
+            let strides = Strides { x: Listed(&at[0]), y: Listed(&at[1]), r: Listed(&at[2]) };
+            // SAFETY: the listed rows are positions of the geometry.
+            unsafe {
+                any_tile::<S, L, _, NV>(l, end - first, common, base, strides);
+                if self.conv.clamp.is_none() || self.conv.clear_tail {
+                    self.finish(panel, NV * L::N / BLOCK, base.y, end - first, strides.y);
+                }
+            }
+        }
+    }
+
+    /// Activations that are not a clamp, on `rows` positions of `blocks` blocks that were stored just now, and zeros past the
+    /// last channel. One body for all tiles: the functions are long.
+    ///
+    /// # Safety
+    /// The rows must be positions that this chunk writes.
+    unsafe fn finish<R: Rows>(&self, panel: &Panel, blocks: usize, y: *mut f32, rows: usize, at: R) {
+        let (conv, step) = (self.conv, self.conv.spec.y.block);
+        let together = (1..rows).all(|m| at.at(m) == at.at(m - 1) + BLOCK);
+        for b in 0..if conv.clamp.is_none() { blocks } else { 0 } {
+            let (calls, len) = if together { (1, rows * BLOCK) } else { (rows, BLOCK) };
+            for m in 0..calls {
+                // SAFETY: outputs of this chunk, which nobody else touches now.
+                let part = unsafe { std::slice::from_raw_parts_mut(y.add(b * step + at.at(m)), len) };
+                activation::in_place(conv.isa, &conv.spec.activation, part);
+            }
+        }
+        let channels = conv.weights.channels.outputs;
+        let last = channels / BLOCK;
+        if conv.clear_tail && (panel.block..panel.block + blocks).contains(&last) {
+            for m in 0..rows {
+                let start = (last - panel.block) * step + at.at(m);
+                for lane in channels % BLOCK..BLOCK {
+                    // SAFETY: a lane of the last block at a position of this chunk.
+                    unsafe { *y.add(start + lane) = 0.0 };
+                }
+            }
+        }
+    }
+}
+
+macro_rules! by_rows {
+    ($rows:expr, $most:expr, $($n:literal)*, $tile:ident) => {
+        match $rows { $($n if $n <= $most => $tile!($n),)* _ => {} }
+    };
+}
+
+/// A tile of `rows` rows.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn any_tile<S: Simd, L: Lanes, R: Rows, const NV: usize>(
+    l: L,
+    rows: usize,
+    common: &Common<'_>,
+    base: Bases,
+    strides: Strides<R>,
+) {
+    macro_rules! run {
+        ($n:literal) => {
+            // SAFETY: as promised.
+            unsafe { tile::<L, R, $n, NV>(l, common, base, strides) }
+        };
+    }
+    let most = if L::N == BLOCK { block_rows::<S>() } else { S::ROWS };
+    by_rows!(rows, most.min(R::MOST), 1 2 3 4 5 6 7 8 9 10 11 12 13 14, run);
+}
+
+/// Bias, products, residual, clamp and store of one tile.
+///
+/// # Safety
+/// Bases and strides must lead to positions of the tensors; weights and bias must hold `NV` vectors.
+#[inline(always)]
+unsafe fn tile<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
+    l: L,
+    common: &Common<'_>,
+    base: Bases,
+    strides: Strides<R>,
+) {
+    let blocks = L::N / BLOCK;
+    // SAFETY: as promised.
+    unsafe {
+        let bias: [L::V; NV] = std::array::from_fn(|v| l.load(common.bias.add(v * L::N)));
+        let mut sums = [bias; MR];
+        multiply(l, base.x, strides.x, common.runs, common.weights, common.panel, &mut sums);
+        if !base.r.is_null() {
+            for m in 0..MR {
+                for v in 0..NV {
+                    let r = base.r.add(strides.r.at(m) + v * blocks * common.r_block);
+                    sums[m][v] = l.add(sums[m][v], l.load_blocks(r, common.r_block));
+                }
+            }
+        }
+        if let Some((lo, hi)) = common.clamp {
+            let (lo, hi) = (l.splat(lo), l.splat(hi));
+            for m in 0..MR {
+                for v in 0..NV {
+                    sums[m][v] = l.min(hi, l.max(lo, sums[m][v]));
+                }
+            }
+        }
+        for m in 0..MR {
+            for v in 0..NV {
+                let y = base.y.add(strides.y.at(m) + v * blocks * common.y_block);
+                l.store_blocks(y, common.y_block, sums[m][v]);
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The matrix tile that convolutions and products share.
+//!
+//! A tile is `MR` rows (pixels) times `NV` vectors of outputs, all sums in registers. Its inner dimension is a list of
+//! [`Run`]s: stretches of neighbouring floats of a row. Weights are packed in the order in which the runs are walked, one
+//! panel of `L::N` outputs after the other, so that each step of the inner dimension loads `NV` vectors of weights and
+//! multiplies them with one broadcast float a row. Every sum is one chain, from its start value through the runs in order,
+//! whatever the tile: the result's bits do not depend on `MR`, `NV` or the vector.
+
+use crate::isa::Lanes;
+
+/// A stretch of the inner dimension: `len` neighbouring floats, `offset` floats after a row's base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Floats from a row's base.
+    pub offset: u32,
+    /// Floats.
+    pub len: u32,
+}
+
+/// Where the rows of a tile lie.
+pub trait Rows: Copy {
+    /// Most rows of a tile of this kind.
+    const MOST: usize;
+    /// Floats from the tile's base to row `m`.
+    fn at(&self, m: usize) -> usize;
+}
+
+/// Rows a constant number of floats apart.
+#[derive(Clone, Copy)]
+pub struct Even(pub usize);
+
+impl Rows for Even {
+    const MOST: usize = 14;
+    #[inline(always)]
+    fn at(&self, m: usize) -> usize {
+        m * self.0
+    }
+}
+
+/// Rows anywhere.
+#[derive(Clone, Copy)]
+pub struct Listed<'a>(pub &'a [usize; LISTED]);
+
+/// Most rows of a [`Listed`] tile: their addresses stay in registers.
+pub const LISTED: usize = 8;
+
+impl Rows for Listed<'_> {
+    const MOST: usize = LISTED;
+    #[inline(always)]
+    fn at(&self, m: usize) -> usize {
+        self.0[m]
+    }
+}
+
+/// Adds the products of one tile to `sums`.
+///
+/// # Safety
+/// For every row `m < MR` and run, `x + rows.at(m) + run.offset` must be readable for `run.len` floats; `w + v * panel`, for `v < NV`,
+/// must be readable for `L::N` floats for each step of the inner dimension.
+#[inline(always)]
+pub unsafe fn multiply<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
+    l: L,
+    x: *const f32,
+    rows: R,
+    runs: &[Run],
+    w: *const f32,
+    panel: usize,
+    sums: &mut [[L::V; NV]; MR],
+) {
+    let mut acc = *sums;
+    let mut w = w;
+    for run in runs {
+        // SAFETY: inside the rows, as promised.
+        unsafe {
+            let mut p = x.add(run.offset as usize);
+            let mut left = run.len as usize;
+            while left >= UNROLL {
+                for i in 0..UNROLL {
+                    step(l, p.add(i), rows, w.add(i * L::N), panel, &mut acc);
+                }
+                p = p.add(UNROLL);
+                w = w.add(UNROLL * L::N);
+                left -= UNROLL;
+            }
+            while left > 0 {
+                step(l, p, rows, w, panel, &mut acc);
+                p = p.add(1);
+                w = w.add(L::N);
+                left -= 1;
+            }
+        }
+    }
+    *sums = acc;
+}
+
+const UNROLL: usize = 4;
+
+/// One step of the inner dimension.
+///
+/// # Safety
+/// As [`multiply`], for one float a row.
+#[inline(always)]
+unsafe fn step<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
+    l: L,
+    x: *const f32,
+    rows: R,
+    w: *const f32,
+    panel: usize,
+    acc: &mut [[L::V; NV]; MR],
+) {
+    // SAFETY: as promised.
+    let b: [L::V; NV] = std::array::from_fn(|v| unsafe { l.load(w.add(v * panel)) });
+    for m in 0..MR {
+        // SAFETY: as promised.
+        let a = l.splat(unsafe { *x.add(rows.at(m)) });
+        for v in 0..NV {
+            acc[m][v] = l.mul_add(a, b[v], acc[m][v]);
+        }
+    }
+}
