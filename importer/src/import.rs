@@ -31,7 +31,10 @@ pub struct Imported {
 pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Imported> {
     let path = path.as_ref();
     let file = path.file_name().and_then(|n| n.to_str()).map(str::to_owned);
-    let named = |imported: Imported| Imported { provenance: Provenance { file: file.clone(), ..imported.provenance }, ..imported };
+    let named = |imported: Imported| Imported {
+        provenance: Provenance { file: file.clone(), ..imported.provenance },
+        ..imported
+    };
     let result = if path.is_dir() {
         match detect_folder(path)? {
             Format::KerasFolder => {
@@ -91,8 +94,12 @@ fn not_imported(format: Format) -> ImportError {
     let error = ImportError::unsupported(format!("{format} is recognised but not imported"));
     match format {
         Format::Pnn => error.help("it is converted already; run it as it is"),
-        Format::Safetensors => error.help("it holds weights without a network; build the graph in Rust and load them by name"),
-        Format::TfLite | Format::SavedModel | Format::GraphDef => error.help("export the model as .keras, .h5 or .onnx"),
+        Format::Safetensors => {
+            error.help("it holds weights without a network; build the graph in Rust and load them by name")
+        }
+        Format::TfLite | Format::SavedModel | Format::GraphDef => {
+            error.help("export the model as .keras, .h5 or .onnx")
+        }
         _ => error,
     }
 }

@@ -19,8 +19,8 @@ mod options;
 mod report;
 
 pub use detect::Format;
-pub use import::{Imported, import, import_bytes};
 pub use error::{ErrorKind, ImportError, Location, Result};
+pub use import::{Imported, import, import_bytes};
 pub use limits::{Budget, Limits, to_usize};
 pub use options::{ImportOptions, Keras1Backend, Provenance};
 pub use report::{Entry, Report};

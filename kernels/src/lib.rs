@@ -10,11 +10,8 @@
 pub mod activation;
 pub mod conv;
 pub mod elementwise;
-<<<<<<< HEAD
 pub mod gather;
-=======
 pub mod gemm;
->>>>>>> 866b58e (Convolution: direct tiles, depthwise, first layers; image layout conversions; peak rate)
 pub mod isa;
 pub mod layout;
 pub mod math;

@@ -87,7 +87,9 @@ pub fn by_name(name: &str, version: u8) -> Option<Act> {
 pub fn parse(value: Option<&Value>, version: u8) -> Result<Act> {
     let Some(value) = value else { return Ok(Act::Map(Activation::Identity)) };
     let unknown = || {
-        ImportError::unsupported("an activation that is not Keras's own").found(shorten(value)).at_attribute("activation")
+        ImportError::unsupported("an activation that is not Keras's own")
+            .found(shorten(value))
+            .at_attribute("activation")
     };
     if let Some(name) = value.as_str() {
         return by_name(name, version).ok_or_else(unknown);
@@ -143,7 +145,8 @@ fn sparsemax(cx: &mut Cx<'_, '_>, x: ValueId, axis: i64) -> Result<ValueId> {
     let end = cx.axis_to_end(x, at)?;
     let n = cx.known(x, at)?;
     let k = cx.lw.b.integers(&[int(n)]);
-    let sorted = cx.node(pocketnn::ops::gather::TopK { axis: -1, largest: true, sorted: true }, &[Some(end), Some(k)], 2)?;
+    let sorted =
+        cx.node(pocketnn::ops::gather::TopK { axis: -1, largest: true, sorted: true }, &[Some(end), Some(k)], 2)?;
     let sorted = super::call::first(&sorted)?;
     let last = cx.lw.b.scalar(-1i64);
     let sums = cx.op(pocketnn::ops::gather::CumSum::default(), &[sorted, last])?;
@@ -256,7 +259,8 @@ mod tests {
 
     #[test]
     fn serialized_functions_and_layers_are_read_and_foreign_ones_refused() {
-        let function = json!({"module": "builtins", "class_name": "function", "config": "relu6", "registered_name": "relu6"});
+        let function =
+            json!({"module": "builtins", "class_name": "function", "config": "relu6", "registered_name": "relu6"});
         assert_eq!(parse(Some(&function), 3).unwrap(), Act::Map(Activation::Clamp { lo: 0.0, hi: 6.0 }));
         let layer = json!({"class_name": "LeakyReLU", "config": {"alpha": 0.5}});
         assert_eq!(parse(Some(&layer), 2).unwrap(), Act::Map(Activation::LeakyRelu { alpha: 0.5 }));

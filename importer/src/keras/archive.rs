@@ -56,7 +56,10 @@ impl<'a> Archive<'a> {
         let entry = self.zip.by_name(name).map_err(|e| broken(&e).in_file(name))?;
         let declared = entry.size();
         if declared > limit {
-            return Err(ImportError::limits("an archive entry is too big").expected(limit).found(declared).in_file(name));
+            return Err(ImportError::limits("an archive entry is too big")
+                .expected(limit)
+                .found(declared)
+                .in_file(name));
         }
         self.budget.tensor(declared, name)?;
         let mut bytes = Vec::new();

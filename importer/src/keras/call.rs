@@ -370,7 +370,8 @@ pub fn one(id: ValueId) -> Result<Vec<Val>> {
 
 /// Row-major data with its axes permuted: output axis `i` is input axis `perm[i]`.
 pub fn permute(array: &Array, perm: &[usize]) -> Result<Array> {
-    let wrong = || ImportError::invalid("a weight has another rank").expected(perm.len()).found(format!("{:?}", array.shape));
+    let wrong =
+        || ImportError::invalid("a weight has another rank").expected(perm.len()).found(format!("{:?}", array.shape));
     let mut strides = vec![1usize; array.shape.len()];
     for i in (1..array.shape.len()).rev() {
         let next = strides.get(i).zip(array.shape.get(i)).map(|(s, d)| s.saturating_mul(*d)).ok_or_else(wrong)?;

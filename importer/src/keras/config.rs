@@ -295,7 +295,9 @@ mod tests {
 
     #[test]
     fn fields_are_typed_and_scalars_stand_for_all_axes() {
-        let c = config(json!({"a": 3, "b": [1, 2], "c": 2.0, "d": true, "e": {"class_name": "__tuple__", "items": [4, 5]}}));
+        let c = config(
+            json!({"a": 3, "b": [1, 2], "c": 2.0, "d": true, "e": {"class_name": "__tuple__", "items": [4, 5]}}),
+        );
         assert_eq!(c.usizes("a", 2, 1).unwrap(), [3, 3]);
         assert_eq!(c.usizes("b", 2, 1).unwrap(), [1, 2]);
         assert_eq!(c.usizes("e", 2, 1).unwrap(), [4, 5]);
@@ -308,9 +310,14 @@ mod tests {
     #[test]
     fn wrong_types_name_the_field_with_expected_and_found() {
         let c = config(json!({"a": "x", "b": [1, 2, 3], "c": -1, "d": 1.5}));
-        for error in [c.usize("a").unwrap_err(), c.usizes("b", 2, 1).unwrap_err(), c.usize("c").unwrap_err(),
-            c.i64_or("d", 0).unwrap_err(), c.usize("zz").unwrap_err(), c.bool("a", true).unwrap_err()]
-        {
+        for error in [
+            c.usize("a").unwrap_err(),
+            c.usizes("b", 2, 1).unwrap_err(),
+            c.usize("c").unwrap_err(),
+            c.i64_or("d", 0).unwrap_err(),
+            c.usize("zz").unwrap_err(),
+            c.bool("a", true).unwrap_err(),
+        ] {
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(error.location().attribute.is_some());
         }

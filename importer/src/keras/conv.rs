@@ -62,7 +62,11 @@ impl Window {
 
     /// Taps' distance from first to last, plus one.
     pub fn extents(&self) -> Vec<usize> {
-        self.size.iter().zip(&self.dilations).map(|(k, d)| k.saturating_sub(1).saturating_mul(*d).saturating_add(1)).collect()
+        self.size
+            .iter()
+            .zip(&self.dilations)
+            .map(|(k, d)| k.saturating_sub(1).saturating_mul(*d).saturating_add(1))
+            .collect()
     }
 
     /// Padding for an input of `[N, C, spatial..]`.
@@ -114,8 +118,10 @@ fn kernel(cx: &Cx<'_, '_>, slot: &str, n: usize, first: bool) -> Result<Array> {
         Kernels::Plain => Ok(array),
         Kernels::Flipped => Ok(flip(array, taps)),
         Kernels::Unknown if !first => Ok(array),
-        Kernels::Unknown => Err(ImportError::invalid("the file does not say whether Theano or TensorFlow trained it, which decides whether kernels are flipped")
-            .help("give --keras1-backend theano or --keras1-backend tensorflow")),
+        Kernels::Unknown => Err(ImportError::invalid(
+            "the file does not say whether Theano or TensorFlow trained it, which decides whether kernels are flipped",
+        )
+        .help("give --keras1-backend theano or --keras1-backend tensorflow")),
     }
 }
 
@@ -124,7 +130,11 @@ fn length_kernel(array: Array, length: usize) -> Result<Array> {
     let array = match array.shape.as_slice() {
         [l, 1, _, _] if *l == length => array,
         [_, _, l, 1] if *l == length => permute(&array, &[2, 3, 1, 0])?,
-        _ => return Err(ImportError::invalid("a one-dimensional kernel of unknown order").found(format!("{:?}", array.shape))),
+        _ => {
+            return Err(
+                ImportError::invalid("a one-dimensional kernel of unknown order").found(format!("{:?}", array.shape))
+            );
+        }
     };
     let shape = array.shape.iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, &d)| d).collect();
     Ok(Array { shape, ..array })
@@ -201,7 +211,9 @@ fn conv_transpose(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let inputs = kernel.shape.last().copied().unwrap_or(0);
     expect_kernel(&kernel, &window.size, inputs)?;
     if kernel.shape.get(n) != Some(&filters) || groups != 1 {
-        return Err(ImportError::invalid("a transposed kernel has another shape").found(format!("{:?}", kernel.shape)).at_attribute("kernel"));
+        return Err(ImportError::invalid("a transposed kernel has another shape")
+            .found(format!("{:?}", kernel.shape))
+            .at_attribute("kernel"));
     }
     let weights = outer_first(&kernel, n)?;
     let weights = cx.array("kernel", weights)?;
@@ -237,7 +249,9 @@ fn crop(padding: &str, stride: usize, extent: usize, added: Option<usize>) -> Re
         ("same", None) => full.saturating_sub(stride_),
         ("valid", Some(a)) => super::call::int(a).saturating_neg(),
         ("same", Some(a)) => (full / 2).saturating_mul(2).saturating_sub(super::call::int(a)),
-        (other, _) => return Err(ImportError::unsupported("padding").found(format!("`{other}`")).at_attribute("padding")),
+        (other, _) => {
+            return Err(ImportError::unsupported("padding").found(format!("`{other}`")).at_attribute("padding"));
+        }
     };
     let size = |n: i64| usize::try_from(n.max(0)).unwrap_or(0);
     let begin = if padding == "same" { size(surplus) / 2 } else { 0 };

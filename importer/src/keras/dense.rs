@@ -71,7 +71,8 @@ fn einsum_dense(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let mut y = cx.op(Einsum { equation: equation.clone() }, &[x, kernel])?;
     if !axes.is_empty() {
         let bias = cx.weight("bias", axes.chars().count())?;
-        let output: Vec<char> = equation.split("->").nth(1).unwrap_or("").trim().chars().filter(|c| *c != '.').collect();
+        let output: Vec<char> =
+            equation.split("->").nth(1).unwrap_or("").trim().chars().filter(|c| *c != '.').collect();
         // The bias's axes keep their order; axes of the output it lacks have extent 1.
         let mut extents = axes.chars().zip(bias.shape.iter().copied());
         let mut next = extents.next();
@@ -86,7 +87,9 @@ fn einsum_dense(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
             }
         }
         if next.is_some() {
-            return Err(ImportError::unsupported("bias axes in another order than the output's").at_attribute("bias_axes"));
+            return Err(
+                ImportError::unsupported("bias axes in another order than the output's").at_attribute("bias_axes")
+            );
         }
         let bias = cx.constant("bias", &shape, bias.data)?;
         y = cx.binary(BinaryKind::Add, y, bias)?;

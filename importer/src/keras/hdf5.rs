@@ -153,7 +153,11 @@ fn converter(datatype: &Datatype, named: Option<&str>) -> Result<Convert> {
             Datatype::FixedPoint { size, .. } => *size == 2,
             _ => false,
         };
-        return if two_bytes { Ok(reader!(u16, ByteOrder::LittleEndian, |b| bf16::from_bits(b).to_f32())) } else { Err(unknown()) };
+        return if two_bytes {
+            Ok(reader!(u16, ByteOrder::LittleEndian, |b| bf16::from_bits(b).to_f32()))
+        } else {
+            Err(unknown())
+        };
     }
     if named.is_some_and(|n| n.starts_with("float8") || n.contains("int4")) {
         return Err(unknown());

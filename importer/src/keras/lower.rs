@@ -49,7 +49,8 @@ impl Lowering<'_> {
         let mut all = Vec::new();
         for r in &model.inputs {
             let layer = model.layers.get(r.layer).ok_or_else(|| ImportError::invalid("an input without a layer"))?;
-            let (dtype, shape) = input_type(layer, &mut symbols).map_err(|e| e.at_node(&layer.name).at_op(&layer.class))?;
+            let (dtype, shape) =
+                input_type(layer, &mut symbols).map_err(|e| e.at_node(&layer.name).at_op(&layer.class))?;
             let id = self.b.input(&layer.name, dtype, shape);
             self.named.insert(layer.name.clone(), id);
             all.push(Val::new(id));
@@ -58,7 +59,13 @@ impl Lowering<'_> {
     }
 
     /// Lowers a model on these inputs; `None` where an output depends on something unsupported.
-    pub fn model(&mut self, model: &Model, weights: &[Weights], inputs: &[Val], prefix: &str) -> Result<Option<Vec<Val>>> {
+    pub fn model(
+        &mut self,
+        model: &Model,
+        weights: &[Weights],
+        inputs: &[Val],
+        prefix: &str,
+    ) -> Result<Option<Vec<Val>>> {
         if inputs.len() != model.inputs.len() {
             return Err(ImportError::invalid("another number of inputs than the model has")
                 .expected(model.inputs.len())
@@ -212,7 +219,9 @@ fn input_type(layer: &Layer, symbols: &mut Symbols) -> Result<(DType, Vec<Dim>)>
         return Err(ImportError::invalid("the model does not say the shape of its input")
             .help("build the model with an Input layer (or call it once) before saving"));
     };
-    if layer.config.get("sparse").and_then(Value::as_bool) == Some(true) || layer.config.get("ragged").and_then(Value::as_bool) == Some(true) {
+    if layer.config.get("sparse").and_then(Value::as_bool) == Some(true)
+        || layer.config.get("ragged").and_then(Value::as_bool) == Some(true)
+    {
         return Err(ImportError::unsupported("a sparse or ragged input"));
     }
     let mut dims = Vec::new();
@@ -243,7 +252,8 @@ pub fn dtype_name(value: &Value) -> Result<&str> {
 /// Element type by name. All floats compute in f32.
 pub fn dtype_of(name: &str) -> Result<DType> {
     Ok(match name {
-        "float32" | "float16" | "bfloat16" | "float64" | "double" | "half" | "mixed_float16" | "mixed_bfloat16" | "float" => DType::F32,
+        "float32" | "float16" | "bfloat16" | "float64" | "double" | "half" | "mixed_float16" | "mixed_bfloat16"
+        | "float" => DType::F32,
         "int8" => DType::I8,
         "int16" => DType::I16,
         "int32" | "int" => DType::I32,

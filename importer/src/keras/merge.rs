@@ -122,7 +122,17 @@ fn batch_dot(cx: &mut Cx<'_, '_>, a: ValueId, b: ValueId, axes: &[i64], normaliz
     let (ra, rb) = (cx.rank(a), cx.rank(b));
     let mut letters = 'c'..='z';
     let mut name = |rank: usize, at: usize| -> String {
-        (0..rank).map(|axis| if axis == 0 { 'a' } else if axis == at { 'b' } else { letters.next().unwrap_or('z') }).collect()
+        (0..rank)
+            .map(|axis| {
+                if axis == 0 {
+                    'a'
+                } else if axis == at {
+                    'b'
+                } else {
+                    letters.next().unwrap_or('z')
+                }
+            })
+            .collect()
     };
     let (left, right) = (name(ra, i), name(rb, j));
     let rest = left.chars().chain(right.chars()).filter(|c| !matches!(c, 'a' | 'b'));

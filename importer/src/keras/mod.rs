@@ -115,10 +115,12 @@ fn hdf5_writer(file: &File<'_>) -> Result<Writer> {
 
 fn architecture(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imported> {
     budget.text(bytes.len() as u64, "the architecture")?;
-    let text = std::str::from_utf8(bytes).map_err(|e| ImportError::format("not UTF-8").at_offset(e.valid_up_to() as u64))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|e| ImportError::format("not UTF-8").at_offset(e.valid_up_to() as u64))?;
     let config = json(text.trim_start_matches('\u{feff}'))?;
     if config.get("class_name").is_none() {
-        return Err(ImportError::format("JSON, but not the architecture of a Keras model").expected("an object with `class_name` and `config`"));
+        return Err(ImportError::format("JSON, but not the architecture of a Keras model")
+            .expected("an object with `class_name` and `config`"));
     }
     let Some(path) = &options.weights else {
         return Err(ImportError::invalid("an architecture without weights")
@@ -152,7 +154,8 @@ fn major(writer: &Writer, config: &Value) -> u8 {
     let any = |words: &[&str]| words.iter().any(|w| text.contains(w));
     if any(&["\"__keras_tensor__\"", "\"batch_shape\"", "\"DTypePolicy\""]) {
         3
-    } else if any(&["\"border_mode\"", "\"nb_filter\"", "\"inner_activation\"", "\"input_dtype\"", "\"W_regularizer\""]) {
+    } else if any(&["\"border_mode\"", "\"nb_filter\"", "\"inner_activation\"", "\"input_dtype\"", "\"W_regularizer\""])
+    {
         1
     } else {
         2
@@ -169,7 +172,13 @@ fn kernels(writer: &Writer, version: u8, options: &ImportOptions) -> Kernels {
     }
 }
 
-fn convert(config: &Value, file: Option<&File<'_>>, writer: &Writer, options: &ImportOptions, budget: &Budget) -> Result<Imported> {
+fn convert(
+    config: &Value,
+    file: Option<&File<'_>>,
+    writer: &Writer,
+    options: &ImportOptions,
+    budget: &Budget,
+) -> Result<Imported> {
     if !options.feed.is_empty() {
         return Err(ImportError::unsupported("other inputs than the model's own").at_attribute("feed"));
     }
@@ -214,7 +223,11 @@ fn chosen(lowering: &Lowering<'_>, options: &ImportOptions, own: Vec<ValueId>) -
         return Ok(own);
     }
     let find = |name: &String| {
-        lowering.named.get(name).copied().ok_or_else(|| ImportError::invalid("no layer of this name to fetch").found(name).at_attribute("fetch"))
+        lowering
+            .named
+            .get(name)
+            .copied()
+            .ok_or_else(|| ImportError::invalid("no layer of this name to fetch").found(name).at_attribute("fetch"))
     };
     options.fetch.iter().map(find).collect()
 }

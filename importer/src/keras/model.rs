@@ -83,12 +83,8 @@ impl Layer {
         let empty = Map::new();
         let raw = value.get("config");
         let fields = raw.and_then(Value::as_object).unwrap_or(&empty);
-        let name = fields
-            .get("name")
-            .or_else(|| value.get("name"))
-            .and_then(Value::as_str)
-            .unwrap_or(&original)
-            .to_owned();
+        let name =
+            fields.get("name").or_else(|| value.get("name")).and_then(Value::as_str).unwrap_or(&original).to_owned();
         let nested = is_model(&class) && raw.is_some_and(has_layers);
         let model = if nested {
             let inner = Model::parse(value, version, depth.saturating_add(1), budget);
@@ -216,9 +212,11 @@ fn is_custom(value: &Value) -> bool {
     let registered = value.get("registered_name").and_then(Value::as_str).is_some_and(|n| n.contains('>'));
     let class = value.get("class_name").and_then(Value::as_str).is_some_and(|n| n.contains('>'));
     let module = value.get("module").and_then(Value::as_str);
-    let keras = |m: &str| ["keras", "tf_keras", "tensorflow"].iter().any(|k| m == *k || m.starts_with(&format!("{k}.")));
+    let keras =
+        |m: &str| ["keras", "tf_keras", "tensorflow"].iter().any(|k| m == *k || m.starts_with(&format!("{k}.")));
     let builtin = module.is_none_or(keras);
-    (registered || class || !builtin) && !value.get("registered_name").and_then(Value::as_str).is_some_and(|n| n.starts_with("keras"))
+    (registered || class || !builtin)
+        && !value.get("registered_name").and_then(Value::as_str).is_some_and(|n| n.starts_with("keras"))
 }
 
 fn sequential(value: &Value, config: &Value, version: u8, depth: u32, budget: &Budget) -> Result<Model> {
@@ -247,7 +245,14 @@ fn sequential(value: &Value, config: &Value, version: u8, depth: u32, budget: &B
         previous = Some(Reference { layer: i, call: 0, tensor: 0 });
     }
     let first = Reference { layer: 0, call: 0, tensor: 0 };
-    Ok(Model { name, layers, inputs: vec![first], outputs: previous.into_iter().collect(), sequential: true, input_shape })
+    Ok(Model {
+        name,
+        layers,
+        inputs: vec![first],
+        outputs: previous.into_iter().collect(),
+        sequential: true,
+        input_shape,
+    })
 }
 
 /// Shape of a layer's input if its configuration says it; looked for in the first layer that says anything.
@@ -390,8 +395,9 @@ impl Reader<'_> {
     fn reference(&self, (layer, call, tensor): (usize, usize, usize), offset: usize) -> Result<Reference> {
         let count = self.counts.get(layer).copied().unwrap_or(0).max(1);
         let call = call.checked_sub(offset).filter(|&c| c < count).or(Some(call).filter(|&c| c < count));
-        call.map(|call| Reference { layer, call, tensor })
-            .ok_or_else(|| invalid("a reference to a call of a layer that does not exist").expected(format!("below {count}")))
+        call.map(|call| Reference { layer, call, tensor }).ok_or_else(|| {
+            invalid("a reference to a call of a layer that does not exist").expected(format!("below {count}"))
+        })
     }
 
     fn argument_reference(&self, at: (usize, usize, usize)) -> Result<Reference> {

@@ -49,7 +49,9 @@ fn one_axis(cx: &Cx<'_, '_>, x: ValueId) -> Result<usize> {
     let axes = cx.config.i64s("axis")?.unwrap_or_else(|| vec![-1]);
     match axes.as_slice() {
         [axis] => cx.axis(*axis, x),
-        _ => Err(ImportError::unsupported("normalisation over several channel axes").found(format!("{axes:?}")).at_attribute("axis")),
+        _ => Err(ImportError::unsupported("normalisation over several channel axes")
+            .found(format!("{axes:?}"))
+            .at_attribute("axis")),
     }
 }
 

@@ -137,16 +137,9 @@ impl Arrangement {
 const LAYER_FOLDERS: &[&str] = &["layers", "_layer_checkpoint_dependencies"];
 
 /// Finds the arrays of each top-level layer; `slots` gives a layer's declaration.
-pub fn assign(
-    model: &Model,
-    file: &File<'_>,
-    slots: impl Fn(&Layer) -> Result<Vec<Slot>>,
-) -> Result<Vec<Weights>> {
-    let declared: Vec<Vec<Slot>> = model
-        .layers
-        .iter()
-        .map(|l| slots(l).map_err(|e| e.at_node(&l.name).at_op(&l.class)))
-        .collect::<Result<_>>()?;
+pub fn assign(model: &Model, file: &File<'_>, slots: impl Fn(&Layer) -> Result<Vec<Slot>>) -> Result<Vec<Weights>> {
+    let declared: Vec<Vec<Slot>> =
+        model.layers.iter().map(|l| slots(l).map_err(|e| e.at_node(&l.name).at_op(&l.class))).collect::<Result<_>>()?;
     match Arrangement::of(file)? {
         Arrangement::Legacy { root, layers } => legacy(model, file, &root, &layers, &declared),
         Arrangement::Store => {
@@ -196,13 +189,18 @@ fn find_folder(file: &File<'_>, wanted: &str) -> Option<String> {
     Some(path)
 }
 
-fn legacy(model: &Model, file: &File<'_>, root: &str, names: &[String], declared: &[Vec<Slot>]) -> Result<Vec<Weights>> {
+fn legacy(
+    model: &Model,
+    file: &File<'_>,
+    root: &str,
+    names: &[String],
+    declared: &[Vec<Slot>],
+) -> Result<Vec<Weights>> {
     let mut lists = Vec::new();
     for name in names {
         let group = if root == "/" { name.clone() } else { format!("{root}/{name}") };
         let arrays = file.texts(&group, "weight_names")?.unwrap_or_default();
-        let arrays: Vec<String> =
-            arrays.into_iter().filter(|a| !is_state(a)).map(|a| format!("{group}/{a}")).collect();
+        let arrays: Vec<String> = arrays.into_iter().filter(|a| !is_state(a)).map(|a| format!("{group}/{a}")).collect();
         lists.push((name.as_str(), arrays));
     }
     let by_name: HashMap<&str, &Vec<String>> = lists.iter().map(|(n, l)| (*n, l)).collect();
@@ -252,10 +250,19 @@ mod tests {
     #[test]
     fn snake_case_is_that_of_keras() {
         for (class, name) in [
-            ("Conv2D", "conv2d"), ("MaxPooling2D", "max_pooling2d"), ("LSTM", "lstm"), ("ReLU", "re_lu"), ("PReLU", "p_re_lu"),
-            ("Conv2DTranspose", "conv2d_transpose"), ("SimpleRNN", "simple_rnn"), ("RMSNormalization", "rms_normalization"),
-            ("ConvLSTM2D", "conv_lstm2d"), ("TimeDistributed", "time_distributed"), ("GRUCell", "gru_cell"),
-            ("DepthwiseConv2D", "depthwise_conv2d"), ("GlobalAveragePooling1D", "global_average_pooling1d"),
+            ("Conv2D", "conv2d"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("LSTM", "lstm"),
+            ("ReLU", "re_lu"),
+            ("PReLU", "p_re_lu"),
+            ("Conv2DTranspose", "conv2d_transpose"),
+            ("SimpleRNN", "simple_rnn"),
+            ("RMSNormalization", "rms_normalization"),
+            ("ConvLSTM2D", "conv_lstm2d"),
+            ("TimeDistributed", "time_distributed"),
+            ("GRUCell", "gru_cell"),
+            ("DepthwiseConv2D", "depthwise_conv2d"),
+            ("GlobalAveragePooling1D", "global_average_pooling1d"),
         ] {
             assert_eq!(snake_case(class), name);
         }
@@ -263,7 +270,11 @@ mod tests {
 
     #[test]
     fn a_flat_list_has_statistics_last() {
-        let slots = [inside("layers/a", vec![Slot::new("gamma"), Slot::fixed("mean")]), inside("layers/b", vec![Slot::new("kernel")])].concat();
+        let slots = [
+            inside("layers/a", vec![Slot::new("gamma"), Slot::fixed("mean")]),
+            inside("layers/b", vec![Slot::new("kernel")]),
+        ]
+        .concat();
         let list = ["g".to_owned(), "k".to_owned(), "m".to_owned()];
         let weights = from_list(&list, &slots).unwrap();
         assert_eq!(weights.paths["layers/a/mean"], "m");

@@ -72,9 +72,9 @@ impl<'a> Attrs<'a> {
         let Some(entry) = self.entries.iter().find(|e| e.name == name) else { return Ok(None) };
         entry.read.set(true);
         match entry.value {
-            AttributeValue::Missing(field) => {
-                Err(ImportError::invalid("the declared field is empty").expected(format!("field `{field}`")).at_attribute(name))
-            }
+            AttributeValue::Missing(field) => Err(ImportError::invalid("the declared field is empty")
+                .expected(format!("field `{field}`"))
+                .at_attribute(name)),
             value => Ok(Some(value)),
         }
     }

@@ -49,7 +49,9 @@ fn branch(cx: &mut Node) -> Result<Lowered> {
     let a = cx.walker.subgraph(yes, env, Vec::new())?;
     let b = cx.walker.subgraph(no, env, Vec::new())?;
     if a.len() != b.len() {
-        return Err(ImportError::invalid("the branches have different numbers of outputs").expected(a.len()).found(b.len()));
+        return Err(ImportError::invalid("the branches have different numbers of outputs")
+            .expected(a.len())
+            .found(b.len()));
     }
     let mut out = Vec::with_capacity(a.len());
     for (a, b) in a.into_iter().zip(b) {
@@ -64,12 +66,15 @@ fn branch(cx: &mut Node) -> Result<Lowered> {
 }
 
 fn undecided() -> ImportError {
-    ImportError::unsupported("a condition computed while running, whose branches give different types, is not supported")
+    ImportError::unsupported(
+        "a condition computed while running, whose branches give different types, is not supported",
+    )
 }
 
 fn repeat(cx: &mut Node) -> Result<Lowered> {
     let body = cx.attrs.graph("body")?;
-    let carried = cx.len().checked_sub(2).ok_or_else(|| ImportError::invalid("a loop needs a trip count and a condition"))?;
+    let carried =
+        cx.len().checked_sub(2).ok_or_else(|| ImportError::invalid("a loop needs a trip count and a condition"))?;
     let rounds = match cx.maybe(0)? {
         None => None,
         Some(v) => Some(known(cx, v).ok_or_else(unknown_course)?),
@@ -83,7 +88,9 @@ fn repeat(cx: &mut Node) -> Result<Lowered> {
         state.push(cx.value(i).cloned().ok_or_else(|| ImportError::invalid(format!("input {i} is missing")))?);
     }
     let scans = body.outputs.len().checked_sub(carried.saturating_add(1)).ok_or_else(|| {
-        ImportError::invalid("the body has too few outputs").expected(carried.saturating_add(1)).found(body.outputs.len())
+        ImportError::invalid("the body has too few outputs")
+            .expected(carried.saturating_add(1))
+            .found(body.outputs.len())
     })?;
     let mut slices: Vec<Vec<V>> = vec![Vec::new(); scans];
     let mut round = 0i64;
@@ -124,7 +131,13 @@ fn collect(slices: &mut [Vec<V>], out: impl Iterator<Item = Value>) -> Result<()
 }
 
 /// The last states, then the slices of each scanned output joined along its axis.
-fn stacked(cx: &mut Node, state: Vec<Value>, slices: Vec<Vec<V>>, axes: &[(i64, bool)], body: &Graph) -> Result<Lowered> {
+fn stacked(
+    cx: &mut Node,
+    state: Vec<Value>,
+    slices: Vec<Vec<V>>,
+    axes: &[(i64, bool)],
+    body: &Graph,
+) -> Result<Lowered> {
     let mut out = state;
     for (i, mut list) in slices.into_iter().enumerate() {
         let (axis, reverse) = axes.get(i).copied().unwrap_or((0, false));
@@ -132,7 +145,9 @@ fn stacked(cx: &mut Node, state: Vec<Value>, slices: Vec<Vec<V>>, axes: &[(i64, 
             list.reverse();
         }
         let Some(first) = list.first().copied() else {
-            return Err(ImportError::unsupported("a loop of no rounds with scanned outputs is not supported").found(&body.name));
+            return Err(
+                ImportError::unsupported("a loop of no rounds with scanned outputs is not supported").found(&body.name)
+            );
         };
         let at = cx.integers(&[axis]);
         let mut parts = Vec::with_capacity(list.len());
@@ -159,7 +174,8 @@ fn scan(cx: &mut Node) -> Result<Lowered> {
     if old && cx.maybe(0)?.is_some() {
         return Err(ImportError::unsupported("sequences of different lengths are not supported in Scan"));
     }
-    let states = cx.len().checked_sub(scanned.saturating_add(skip)).ok_or_else(|| ImportError::invalid("too few inputs"))?;
+    let states =
+        cx.len().checked_sub(scanned.saturating_add(skip)).ok_or_else(|| ImportError::invalid("too few inputs"))?;
     let directions = if old { cx.attrs.ints("directions")? } else { cx.attrs.ints("scan_input_directions")? };
     let in_axes = cx.attrs.ints("scan_input_axes")?;
     let out_directions = cx.attrs.ints("scan_output_directions")?;
@@ -185,7 +201,13 @@ fn scan(cx: &mut Node) -> Result<Lowered> {
     scan_one(cx, body, state, &sequences, &axes)
 }
 
-fn scan_one(cx: &mut Node, body: &Graph, mut state: Vec<Value>, sequences: &[(V, usize, bool)], axes: &[(i64, bool)]) -> Result<Lowered> {
+fn scan_one(
+    cx: &mut Node,
+    body: &Graph,
+    mut state: Vec<Value>,
+    sequences: &[(V, usize, bool)],
+    axes: &[(i64, bool)],
+) -> Result<Lowered> {
     let (first, axis, _) = sequences.first().copied().ok_or_else(|| ImportError::invalid("too few inputs"))?;
     let rounds = cx.extent(first, axis).ok_or_else(unknown_course)?;
     let carried = state.len();
@@ -210,7 +232,13 @@ fn slice(cx: &mut Node, v: V, axis: usize, at: usize) -> Result<V> {
     cx.op(Gather { axis: i64::try_from(axis).unwrap_or(0) }, &[v.id, index], v.elem)
 }
 
-fn scan_batches(cx: &mut Node, body: &Graph, states: usize, scanned: usize, directions: Option<&Vec<i64>>) -> Result<Lowered> {
+fn scan_batches(
+    cx: &mut Node,
+    body: &Graph,
+    states: usize,
+    scanned: usize,
+    directions: Option<&Vec<i64>>,
+) -> Result<Lowered> {
     let first = cx.input(1)?;
     let batches = cx.extent(first, 0).ok_or_else(unknown_course)?;
     let mut parts: Vec<Vec<V>> = Vec::new();
@@ -249,7 +277,9 @@ fn position(cx: &Node, i: usize, len: usize) -> Result<Option<usize>> {
     let signed = i64::try_from(len).unwrap_or(i64::MAX);
     let index = if at < 0 { at.saturating_add(signed) } else { at };
     let index = usize::try_from(index).ok().filter(|&k| k <= len);
-    index.map(Some).ok_or_else(|| ImportError::invalid("a position outside the sequence").expected(format!("-{len} to {len}")).found(at))
+    index.map(Some).ok_or_else(|| {
+        ImportError::invalid("a position outside the sequence").expected(format!("-{len} to {len}")).found(at)
+    })
 }
 
 fn sequence_construct(cx: &mut Node) -> Result<Lowered> {
@@ -265,7 +295,9 @@ fn sequence_empty(cx: &mut Node) -> Result<Lowered> {
 fn sequence_at(cx: &mut Node) -> Result<Lowered> {
     let list = sequence(cx, 0)?;
     let at = position(cx, 1, list.len())?.and_then(|i| list.get(i)).cloned();
-    at.map(|v| vec![v]).ok_or_else(|| ImportError::invalid("a position outside the sequence").expected(format!("below {}", list.len())))
+    at.map(|v| vec![v]).ok_or_else(|| {
+        ImportError::invalid("a position outside the sequence").expected(format!("below {}", list.len()))
+    })
 }
 
 fn sequence_insert(cx: &mut Node) -> Result<Lowered> {
@@ -280,7 +312,9 @@ fn sequence_erase(cx: &mut Node) -> Result<Lowered> {
     let mut list = sequence(cx, 0)?.clone();
     let at = position(cx, 1, list.len())?.unwrap_or(list.len().saturating_sub(1));
     if at >= list.len() {
-        return Err(ImportError::invalid("a position outside the sequence").expected(format!("below {}", list.len())).found(at));
+        return Err(ImportError::invalid("a position outside the sequence")
+            .expected(format!("below {}", list.len()))
+            .found(at));
     }
     list.remove(at);
     Ok(vec![Value::Sequence(list)])
@@ -321,7 +355,9 @@ fn split_to_sequence(cx: &mut Node) -> Result<Lowered> {
     let axis = cx.attrs.int("axis", 0)?;
     let keep = cx.attrs.flag("keepdims", true)?;
     let at = cx.axis(axis, cx.rank(x))?;
-    let extent = cx.extent(x, at).ok_or_else(|| ImportError::unsupported("cutting an axis of unknown extent into a sequence is not supported"))?;
+    let extent = cx.extent(x, at).ok_or_else(|| {
+        ImportError::unsupported("cutting an axis of unknown extent into a sequence is not supported")
+    })?;
     let total = i64::try_from(extent).unwrap_or(i64::MAX);
     let sizes: Vec<i64> = match cx.maybe(1)? {
         None => vec![1; extent],

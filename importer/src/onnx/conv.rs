@@ -7,10 +7,7 @@ use super::node::{Lowered, Node, V, one};
 use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
 
-pub(super) const ROWS: &[Row] = &[
-    op("Conv", &[1, 11, 22], conv),
-    op("ConvTranspose", &[1, 11, 22], conv_transpose),
-];
+pub(super) const ROWS: &[Row] = &[op("Conv", &[1, 11, 22], conv), op("ConvTranspose", &[1, 11, 22], conv_transpose)];
 
 /// Strides, dilations and padding, which convolution and pooling share.
 pub(super) struct Window {
@@ -106,7 +103,8 @@ fn conv_transpose(cx: &mut Node) -> Result<Lowered> {
     let Window { strides, dilations, pads } = Window::read(cx, spatial)?;
     let output_padding = cx.attrs.extents("output_padding")?.unwrap_or_default();
     check("output_padding", output_padding.len(), spatial)?;
-    let mut op = ConvTranspose { strides, dilations, pads, output_padding, groups: groups(cx)?, ..ConvTranspose::default() };
+    let mut op =
+        ConvTranspose { strides, dilations, pads, output_padding, groups: groups(cx)?, ..ConvTranspose::default() };
     if let Some(shape) = cx.attrs.extents("output_shape")?.filter(|s| !s.is_empty()) {
         fit_output(cx, x, w, &shape, &mut op)?;
     }
@@ -117,14 +115,19 @@ fn conv_transpose(cx: &mut Node) -> Result<Lowered> {
 fn fit_output(cx: &Node, x: V, w: V, shape: &[usize], op: &mut ConvTranspose) -> Result<()> {
     let spatial = cx.rank(x).saturating_sub(2);
     let skip = shape.len().checked_sub(spatial).filter(|&s| s == 0 || s == 2).ok_or_else(|| {
-        ImportError::invalid("not one number for each spatial axis").expected(spatial).found(shape.len()).at_attribute("output_shape")
+        ImportError::invalid("not one number for each spatial axis")
+            .expected(spatial)
+            .found(shape.len())
+            .at_attribute("output_shape")
     })?;
     let upper = op.pads == Pads::SameUpper;
     let (mut begin, mut end, mut extra) = (Vec::new(), Vec::new(), Vec::new());
     for (i, &wanted) in shape.iter().skip(skip).enumerate() {
         let at = i.saturating_add(2);
         let (Some(n), Some(k)) = (cx.extent(x, at), cx.extent(w, at)) else {
-            return Err(ImportError::unsupported("`output_shape` of an input whose extents are not known is not supported"));
+            return Err(ImportError::unsupported(
+                "`output_shape` of an input whose extents are not known is not supported",
+            ));
         };
         let get = |list: &[usize], default: usize| list.get(i).copied().unwrap_or(default);
         let reach = get(&op.dilations, 1).saturating_mul(k.saturating_sub(1)).saturating_add(1);

@@ -52,8 +52,11 @@ fn gemm(cx: &mut Node) -> Result<Lowered> {
         cx.attrs.flag("broadcast", false)?;
     }
     if cx.rank(a) != 2 || cx.rank(b) != 2 {
-        return Err(ImportError::invalid("the first two operands must be matrices")
-            .found(format!("ranks {} and {}", cx.rank(a), cx.rank(b))));
+        return Err(ImportError::invalid("the first two operands must be matrices").found(format!(
+            "ranks {} and {}",
+            cx.rank(a),
+            cx.rank(b)
+        )));
     }
     if turn_a {
         a = cx.transpose(a, &[1, 0])?;

@@ -69,7 +69,9 @@ impl Elem {
         match Self::of(number) {
             Some(elem) => Ok(elem),
             None if number == 0 => Err(ImportError::invalid("the element type is not given")),
-            None => Err(ImportError::unsupported("an element type that is not known").found(format!("number {number}"))),
+            None => {
+                Err(ImportError::unsupported("an element type that is not known").found(format!("number {number}")))
+            }
         }
     }
 

@@ -85,7 +85,9 @@ fn read_range(path: &Path, offset: u64, bytes: usize, max_file_bytes: u64) -> Re
     let size = file.metadata().map_err(|e| io(&e))?.len();
     let wanted = u64::try_from(bytes).unwrap_or(u64::MAX);
     if size > max_file_bytes {
-        return Err(ImportError::limits("external file over the limit `max_file_bytes`").expected(max_file_bytes).found(size));
+        return Err(ImportError::limits("external file over the limit `max_file_bytes`")
+            .expected(max_file_bytes)
+            .found(size));
     }
     if offset.checked_add(wanted).is_none_or(|end| end > size) {
         return Err(ImportError::format("external data beyond the end of the file")

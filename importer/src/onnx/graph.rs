@@ -120,7 +120,8 @@ impl<'m> Walker<'m> {
         if self.ops <= most {
             return Ok(());
         }
-        Err(ImportError::limits("the graph grows over the limit `max_nodes` (a loop or function that repeats itself?)").expected(format!("at most {most} ops")))
+        Err(ImportError::limits("the graph grows over the limit `max_nodes` (a loop or function that repeats itself?)")
+            .expected(format!("at most {most} ops")))
     }
 
     /// A constant of the source model.
@@ -134,7 +135,10 @@ impl<'m> Walker<'m> {
         if self.builder.ty(stored).dtype == to {
             return Ok(V { id: stored, elem });
         }
-        let id = self.builder.op(Cast { to, ..Cast::default() }, &[stored], &format!("{name}/{to}")).map_err(|e| runtime(&e))?;
+        let id = self
+            .builder
+            .op(Cast { to, ..Cast::default() }, &[stored], &format!("{name}/{to}"))
+            .map_err(|e| runtime(&e))?;
         if self.builder.constant_of(id).is_none() {
             self.halves.insert(id, stored);
         }
@@ -173,7 +177,10 @@ impl<'m> Walker<'m> {
             let slot = env.get(name).cloned();
             match slot {
                 Some(Slot::Value(Value::Tensor(v))) => self.output(name, v, declared.get(name).copied(), &mut used)?,
-                Some(Slot::Value(_)) => self.report.add_unsupported(&ImportError::unsupported("outputs that are sequences or optionals are not supported").at_node(name)),
+                Some(Slot::Value(_)) => self.report.add_unsupported(
+                    &ImportError::unsupported("outputs that are sequences or optionals are not supported")
+                        .at_node(name),
+                ),
                 _ => return Err(ImportError::invalid("the graph does not compute this output").at_node(name)),
             }
         }
@@ -184,14 +191,17 @@ impl<'m> Walker<'m> {
         for raw in std::mem::take(&mut graph.initializers) {
             let name = raw.name.clone();
             if env.names.contains_key(&name) {
-                return Err(ImportError::invalid("two initializers, or an initializer and an input, share a name").at_node(&name));
+                return Err(ImportError::invalid("two initializers, or an initializer and an input, share a name")
+                    .at_node(&name));
             }
-            let made = tensor::tensor(raw, self.folder, self.budget).and_then(|(elem, t)| self.constant(&name, elem, t));
+            let made =
+                tensor::tensor(raw, self.folder, self.budget).and_then(|(elem, t)| self.constant(&name, elem, t));
             self.define(env, name, made)?;
         }
         for sparse in std::mem::take(&mut graph.sparse_initializers) {
             let name = sparse.values.name.clone();
-            let made = tensor::dense(sparse, self.folder, self.budget).and_then(|(elem, t)| self.constant(&name, elem, t));
+            let made =
+                tensor::dense(sparse, self.folder, self.budget).and_then(|(elem, t)| self.constant(&name, elem, t));
             self.define(env, name, made)?;
         }
         Ok(())
@@ -226,7 +236,9 @@ impl<'m> Walker<'m> {
         let (elem, shape) = match &info.ty {
             TypeInfo::Tensor { elem, shape: Some(shape) } => (Elem::parse(*elem)?, shape),
             TypeInfo::Tensor { .. } => {
-                return Err(ImportError::unsupported("an input whose rank is not given").help("export the model with shapes"));
+                return Err(
+                    ImportError::unsupported("an input whose rank is not given").help("export the model with shapes")
+                );
             }
             TypeInfo::Sequence(_) | TypeInfo::Optional(_) | TypeInfo::Other(_) => {
                 return Err(ImportError::unsupported("inputs that are sequences, optionals or maps are not supported"));
@@ -235,7 +247,9 @@ impl<'m> Walker<'m> {
         };
         let rank = u32::try_from(shape.len()).unwrap_or(u32::MAX);
         if rank > self.budget.limits().max_rank {
-            return Err(ImportError::limits("an input over the limit `max_rank`").expected(self.budget.limits().max_rank).found(rank));
+            return Err(ImportError::limits("an input over the limit `max_rank`")
+                .expected(self.budget.limits().max_rank)
+                .found(rank));
         }
         let stored = elem.stored()?;
         let dims = shape.iter().enumerate().map(|(i, d)| self.dim(&info.name, i, d)).collect::<Result<Vec<Dim>>>()?;
@@ -254,7 +268,9 @@ impl<'m> Walker<'m> {
     /// A dimension: a number, the caller's number for its name, or a symbol.
     fn dim(&self, input: &str, axis: usize, extent: &Extent) -> Result<Dim> {
         let name = match extent {
-            Extent::Known(n) => return Ok(Dim::from(crate::to_usize(u64::try_from(*n).unwrap_or(u64::MAX), "a dimension")?)),
+            Extent::Known(n) => {
+                return Ok(Dim::from(crate::to_usize(u64::try_from(*n).unwrap_or(u64::MAX), "a dimension")?));
+            }
             Extent::Symbol(name) => name.clone(),
             Extent::Unknown => format!("{input}.{axis}"),
         };
@@ -267,7 +283,10 @@ impl<'m> Walker<'m> {
             && *elem != v.elem.number()
         {
             let declared = Elem::of(*elem).map_or("an unknown type", Elem::name);
-            return Err(ImportError::invalid("the output is declared with another type than it has").expected(declared).found(v.elem.name()).at_node(name));
+            return Err(ImportError::invalid("the output is declared with another type than it has")
+                .expected(declared)
+                .found(v.elem.name())
+                .at_node(name));
         }
         let stored = v.elem.stored()?;
         let fail = |e: pocketnn::Error| runtime(&e).at_node(name);
@@ -354,7 +373,8 @@ impl<'m> Walker<'m> {
         }
         let attrs = Attrs::new(&n.attributes, &env.arguments)?;
         let Some(row) = registry::find(&n.domain, &n.op_type) else {
-            let function = self.functions.iter().find(|f| f.domain == n.domain && f.name == n.op_type && f.overload == n.overload);
+            let function =
+                self.functions.iter().find(|f| f.domain == n.domain && f.name == n.op_type && f.overload == n.overload);
             return match function {
                 Some(_) if lost => Ok(None),
                 Some(f) => self.call(f, inputs, &attrs).map(Some),
@@ -384,12 +404,16 @@ impl<'m> Walker<'m> {
         if row.domain.is_empty() && opset > registry::NEWEST_OPSET && self.warned.insert("opset".to_owned()) {
             let known = registry::NEWEST_OPSET;
             self.report.add_warning(
-                &ImportError::unsupported("a newer opset than is known; operators are read as of the newest known").expected(format!("at most {known}")).found(opset),
+                &ImportError::unsupported("a newer opset than is known; operators are read as of the newest known")
+                    .expected(format!("at most {known}"))
+                    .found(opset),
             );
         }
         row.since.iter().rev().find(|&&v| v <= opset).copied().ok_or_else(|| {
             let first = row.since.first().copied().unwrap_or(1);
-            ImportError::invalid("the operator does not exist in the model's opset").expected(format!("opset {first} or later")).found(opset)
+            ImportError::invalid("the operator does not exist in the model's opset")
+                .expected(format!("opset {first} or later"))
+                .found(opset)
         })
     }
 
@@ -421,12 +445,18 @@ impl<'m> Walker<'m> {
         self.descend()?;
         let mut env = Env::inner(outer);
         if inputs.len() != g.inputs.len() {
-            return Err(ImportError::invalid("the body of a control-flow operator has another number of inputs").expected(inputs.len()).found(g.inputs.len()));
+            return Err(ImportError::invalid("the body of a control-flow operator has another number of inputs")
+                .expected(inputs.len())
+                .found(g.inputs.len()));
         }
         for (info, value) in g.inputs.iter().zip(inputs) {
             env.names.insert(info.name.clone(), Slot::Value(value));
         }
-        let mut constants = Graph { initializers: g.initializers.clone(), sparse_initializers: g.sparse_initializers.clone(), ..Graph::default() };
+        let mut constants = Graph {
+            initializers: g.initializers.clone(),
+            sparse_initializers: g.sparse_initializers.clone(),
+            ..Graph::default()
+        };
         self.initializers(&mut constants, &mut env)?;
         self.budget.nodes(u64::try_from(g.nodes.len()).unwrap_or(u64::MAX))?;
         let body = Body { inputs: &[], nodes: &g.nodes, outputs: g.outputs.iter().map(|o| o.name.as_str()).collect() };
@@ -456,7 +486,9 @@ impl<'m> Walker<'m> {
         for name in &body.outputs {
             match env.get(name) {
                 Some(Slot::Value(v)) => out.push(v.clone()),
-                Some(Slot::Lost) => return Err(ImportError::unsupported("its body holds something that is not supported")),
+                Some(Slot::Lost) => {
+                    return Err(ImportError::unsupported("its body holds something that is not supported"));
+                }
                 None if name.is_empty() => {}
                 None => return Err(unknown_value(name)),
             }

@@ -159,7 +159,10 @@ fn split(cx: &mut Node) -> Result<Lowered> {
     if let Some(n) = cx.attrs.opt_int("num_outputs")?
         && usize::try_from(n).ok() != Some(outputs)
     {
-        return Err(ImportError::invalid("not the number of outputs").expected(outputs).found(n).at_attribute("num_outputs"));
+        return Err(ImportError::invalid("not the number of outputs")
+            .expected(outputs)
+            .found(n)
+            .at_attribute("num_outputs"));
     }
     if sizes.is_none() && cx.since < 18 {
         let at = cx.axis(axis, cx.rank(x))?;
@@ -167,7 +170,9 @@ fn split(cx: &mut Node) -> Result<Lowered> {
             && outputs > 0
             && !extent.is_multiple_of(outputs)
         {
-            return Err(ImportError::invalid("the axis cannot be cut into equal parts").expected(format!("a multiple of {outputs}")).found(extent));
+            return Err(ImportError::invalid("the axis cannot be cut into equal parts")
+                .expected(format!("a multiple of {outputs}"))
+                .found(extent));
         }
     }
     let ids = cx.emit(Split { axis }, &[Some(x.id), sizes], outputs)?;

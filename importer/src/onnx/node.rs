@@ -83,7 +83,9 @@ impl Node<'_, '_> {
         match self.value(i) {
             None => Ok(None),
             Some(Value::Tensor(v)) => Ok(Some(*v)),
-            Some(_) => Err(ImportError::unsupported(format!("input {i} is a sequence or an optional")).expected("a tensor")),
+            Some(_) => {
+                Err(ImportError::unsupported(format!("input {i} is a sequence or an optional")).expected("a tensor"))
+            }
         }
     }
 
@@ -172,7 +174,11 @@ impl Node<'_, '_> {
     pub fn emit(&mut self, op: impl Into<Op>, inputs: &[Option<ValueId>], outputs: usize) -> Result<Vec<ValueId>> {
         let op = op.into();
         self.walker.count_op()?;
-        let names: Vec<String> = (0..outputs).map(|i| if i == 0 { format!("{}/{}", self.base, op.name()) } else { format!("{}/{}:{i}", self.base, op.name()) }).collect();
+        let names: Vec<String> = (0..outputs)
+            .map(|i| {
+                if i == 0 { format!("{}/{}", self.base, op.name()) } else { format!("{}/{}:{i}", self.base, op.name()) }
+            })
+            .collect();
         self.walker.builder.node_named(op, inputs, &names, &self.base).map_err(|e| runtime(&e))
     }
 
@@ -249,7 +255,9 @@ impl Node<'_, '_> {
         if v.elem.is_float() {
             return Ok(());
         }
-        Err(ImportError::unsupported("this element type is not supported here").expected("a float type").found(v.elem.name()))
+        Err(ImportError::unsupported("this element type is not supported here")
+            .expected("a float type")
+            .found(v.elem.name()))
     }
 }
 

@@ -202,7 +202,9 @@ fn lp(cx: &mut Node) -> Result<Lowered> {
     let kind = match cx.attrs.int("p", 2)? {
         1 => ReduceKind::L1,
         2 => ReduceKind::L2,
-        other => return Err(ImportError::invalid("the order of the norm").expected("1 or 2").found(other).at_attribute("p")),
+        other => {
+            return Err(ImportError::invalid("the order of the norm").expected("1 or 2").found(other).at_attribute("p"));
+        }
     };
     let norm = reduce(cx, kind, x, &[axis])?;
     let (zero, unit) = (cx.scalar_like(x, 0.0)?, cx.scalar_like(x, 1.0)?);

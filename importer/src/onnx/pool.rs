@@ -57,7 +57,10 @@ fn exponent(cx: &Node) -> Result<i64> {
     if p.fract() == 0.0 && (1.0..=64.0).contains(&p) {
         return Ok(p as i64);
     }
-    Err(ImportError::unsupported("this exponent is not supported").expected("a whole number").found(p).at_attribute("p"))
+    Err(ImportError::unsupported("this exponent is not supported")
+        .expected("a whole number")
+        .found(p)
+        .at_attribute("p"))
 }
 
 fn max_pool(cx: &mut Node) -> Result<Lowered> {

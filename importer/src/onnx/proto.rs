@@ -125,7 +125,10 @@ pub(super) struct ValueInfo {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TypeInfo {
     /// Element type number, and dimensions if the rank is known.
-    Tensor { elem: i32, shape: Option<Vec<Extent>> },
+    Tensor {
+        elem: i32,
+        shape: Option<Vec<Extent>>,
+    },
     Sequence(Box<TypeInfo>),
     Optional(Box<TypeInfo>),
     /// Anything else, by name.
@@ -252,7 +255,9 @@ fn attribute(a: pb::AttributeProto) -> Attribute {
         8 => V::Strings(a.strings),
         9 => V::Tensors(a.tensors.into_iter().map(tensor).collect()),
         10 => V::Graphs(a.graphs.len()),
-        11 => a.sparse_tensor.into_option().map_or(V::Missing("sparse_tensor"), |s| V::SparseTensor(Box::new(sparse(s)))),
+        11 => {
+            a.sparse_tensor.into_option().map_or(V::Missing("sparse_tensor"), |s| V::SparseTensor(Box::new(sparse(s))))
+        }
         13 => V::Type,
         other => V::Unknown(other),
     };
@@ -304,14 +309,14 @@ fn value_info(v: pb::ValueInfoProto) -> ValueInfo {
 
 fn type_info(t: pb::TypeProto) -> TypeInfo {
     use pb::type_proto::Value as V;
-    let inner = |t: protobuf::MessageField<pb::TypeProto>| {
-        Box::new(t.into_option().map_or(TypeInfo::Unknown, type_info))
-    };
+    let inner =
+        |t: protobuf::MessageField<pb::TypeProto>| Box::new(t.into_option().map_or(TypeInfo::Unknown, type_info));
     match t.value {
         None => TypeInfo::Unknown,
-        Some(V::TensorType(t)) => {
-            TypeInfo::Tensor { elem: t.elem_type, shape: t.shape.into_option().map(|s| s.dim.into_iter().map(extent).collect()) }
-        }
+        Some(V::TensorType(t)) => TypeInfo::Tensor {
+            elem: t.elem_type,
+            shape: t.shape.into_option().map(|s| s.dim.into_iter().map(extent).collect()),
+        },
         Some(V::SequenceType(s)) => TypeInfo::Sequence(inner(s.elem_type)),
         Some(V::OptionalType(o)) => TypeInfo::Optional(inner(o.elem_type)),
         Some(V::MapType(_)) => TypeInfo::Other("map"),

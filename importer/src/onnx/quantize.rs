@@ -23,7 +23,9 @@ fn along(cx: &mut Node, v: V, axis: i64, rank: usize) -> Result<V> {
         return Ok(v);
     }
     if cx.rank(v) != 1 {
-        return Err(ImportError::unsupported("quantization in blocks is not supported").expected("a scale of rank 0 or 1"));
+        return Err(
+            ImportError::unsupported("quantization in blocks is not supported").expected("a scale of rank 0 or 1")
+        );
     }
     if cx.extent(v, 0) == Some(1) {
         return Ok(v);
@@ -39,7 +41,9 @@ fn along(cx: &mut Node, v: V, axis: i64, rank: usize) -> Result<V> {
 fn block(cx: &Node) -> Result<()> {
     match cx.attrs.int("block_size", 0)? {
         0 => Ok(()),
-        n => Err(ImportError::unsupported("quantization in blocks is not supported").found(n).at_attribute("block_size")),
+        n => {
+            Err(ImportError::unsupported("quantization in blocks is not supported").found(n).at_attribute("block_size"))
+        }
     }
 }
 
@@ -99,7 +103,10 @@ fn quantize_linear(cx: &mut Node) -> Result<Lowered> {
     let axis = cx.attrs.int("axis", 1)?;
     let precision = cx.attrs.int("precision", 0)?;
     if precision != 0 && precision != i64::from(Elem::F32.number()) {
-        return Err(ImportError::unsupported("this precision is not supported").expected("float").found(precision).at_attribute("precision"));
+        return Err(ImportError::unsupported("this precision is not supported")
+            .expected("float")
+            .found(precision)
+            .at_attribute("precision"));
     }
     let declared = cx.attrs.int("output_dtype", 0)?;
     let to = match (zero, declared) {

@@ -8,11 +8,8 @@ use super::node::{Lowered, Node, V};
 use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
 
-pub(super) const ROWS: &[Row] = &[
-    op("GRU", &[1, 3, 7, 14, 22], gru),
-    op("LSTM", &[1, 7, 14, 22], lstm),
-    op("RNN", &[1, 7, 14, 22], rnn),
-];
+pub(super) const ROWS: &[Row] =
+    &[op("GRU", &[1, 3, 7, 14, 22], gru), op("LSTM", &[1, 7, 14, 22], lstm), op("RNN", &[1, 7, 14, 22], rnn)];
 
 /// What the three layers share.
 struct Common {
@@ -83,12 +80,17 @@ fn activations(cx: &Node, defaults: &[&str], directions: usize) -> Result<(Vec<S
     let Some(listed) = listed else { return Ok((Vec::new(), Vec::new(), Vec::new())) };
     let expected = defaults.len().saturating_mul(directions);
     if listed.len() != expected {
-        return Err(ImportError::invalid("the number of activations").expected(expected).found(listed.len()).at_attribute("activations"));
+        return Err(ImportError::invalid("the number of activations")
+            .expected(expected)
+            .found(listed.len())
+            .at_attribute("activations"));
     }
     let (mut names, mut alpha, mut beta) = (Vec::new(), Vec::new(), Vec::new());
     for name in &listed {
         let (ours, a, b) = activation(name).ok_or_else(|| {
-            ImportError::unsupported("this activation is not supported").found(format!("`{name}`")).at_attribute("activations")
+            ImportError::unsupported("this activation is not supported")
+                .found(format!("`{name}`"))
+                .at_attribute("activations")
         })?;
         names.push(ours.to_owned());
         alpha.push(a.map_or(0.0, |default| alphas.next().unwrap_or(default)));

@@ -9,10 +9,8 @@ use super::node::{Lowered, Node, V, one};
 use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
 
-pub(super) const ROWS: &[Row] = &[
-    op("Resize", &[10, 11, 13, 18, 19], resize),
-    op("Upsample", &[1, 7, 9, 10], upsample),
-];
+pub(super) const ROWS: &[Row] =
+    &[op("Resize", &[10, 11, 13, 18, 19], resize), op("Upsample", &[1, 7, 9, 10], upsample)];
 
 fn mode(cx: &Node) -> Result<ResizeMode> {
     match cx.attrs.string("mode", "nearest")?.as_str() {
@@ -25,7 +23,12 @@ fn mode(cx: &Node) -> Result<ResizeMode> {
 
 /// Positions divide by the scale and the nearest element is the one below: the meaning before opset 11.
 fn simple(cx: &Node) -> Result<Resize> {
-    Ok(Resize { mode: mode(cx)?, coordinates: Coordinates::Asymmetric, nearest: NearestMode::Floor, ..Resize::default() })
+    Ok(Resize {
+        mode: mode(cx)?,
+        coordinates: Coordinates::Asymmetric,
+        nearest: NearestMode::Floor,
+        ..Resize::default()
+    })
 }
 
 /// Scales are two attributes in opset 1, one in opset 7, then an input.
@@ -71,7 +74,11 @@ fn resize(cx: &mut Node) -> Result<Lowered> {
     let roi = given(cx, 1)?.filter(|_| op.coordinates == Coordinates::TfCropAndResize);
     let (scales, sizes) = (given(cx, 2)?, given(cx, 3)?);
     if scales.is_some() == sizes.is_some() {
-        return Err(ImportError::invalid("one of `scales` and `sizes` must be given").found(if scales.is_some() { "both" } else { "none" }));
+        return Err(ImportError::invalid("one of `scales` and `sizes` must be given").found(if scales.is_some() {
+            "both"
+        } else {
+            "none"
+        }));
     }
     let roi = match roi {
         Some(roi) => Some(cx.convert(roi.id, pocketnn::DType::F32)?),
@@ -101,7 +108,6 @@ fn nearest(cx: &Node) -> Result<NearestMode> {
 
 fn aspect(cx: &Node) -> Result<AspectPolicy> {
     let name = cx.attrs.string("keep_aspect_ratio_policy", "stretch")?;
-    AspectPolicy::from_name(&name).ok_or_else(|| {
-        unknown_value("keep_aspect_ratio_policy", "`stretch`, `not_larger` or `not_smaller`", &name)
-    })
+    AspectPolicy::from_name(&name)
+        .ok_or_else(|| unknown_value("keep_aspect_ratio_policy", "`stretch`, `not_larger` or `not_smaller`", &name))
 }

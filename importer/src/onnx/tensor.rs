@@ -98,11 +98,14 @@ pub(super) fn dense(sparse: SparseTensor, folder: &Folder, budget: &Budget) -> R
     budget.elements(&dims, u64::try_from(size).unwrap_or(u64::MAX), "sparse tensor")?;
     let dims = dims.into_iter().map(|d| crate::to_usize(d, "a dimension")).collect::<Result<Vec<_>>>()?;
     let places = places(&indices, &dims, values.len())?;
-    let mut bytes = vec![0u8; pocketnn::checked_bytes(values.dtype(), &dims).map_err(|e| ImportError::limits(e.message()))?];
+    let mut bytes =
+        vec![0u8; pocketnn::checked_bytes(values.dtype(), &dims).map_err(|e| ImportError::limits(e.message()))?];
     for (place, element) in places.into_iter().zip(values.bytes().chunks_exact(size)) {
         let at = place.saturating_mul(size);
         let target = bytes.get_mut(at..at.saturating_add(size));
-        target.ok_or_else(|| ImportError::invalid("an index of a sparse tensor lies outside").found(place))?.copy_from_slice(element);
+        target
+            .ok_or_else(|| ImportError::invalid("an index of a sparse tensor lies outside").found(place))?
+            .copy_from_slice(element);
     }
     Tensor::from_bytes(values.dtype(), &dims, &bytes).map(|t| (elem, t)).map_err(|e| ImportError::invalid(e.message()))
 }
@@ -123,7 +126,9 @@ fn places(indices: &Tensor, dims: &[usize], count: usize) -> Result<Vec<usize>> 
         }
         [n, rank] if n == count && rank == dims.len() && rank > 0 => {
             let flat = |row: &[i64]| {
-                row.iter().zip(dims).try_fold(0usize, |at, (&i, &d)| Ok(at.saturating_mul(d).saturating_add(inside(i, d)?)))
+                row.iter()
+                    .zip(dims)
+                    .try_fold(0usize, |at, (&i, &d)| Ok(at.saturating_mul(d).saturating_add(inside(i, d)?)))
             };
             list.chunks_exact(rank).map(flat).collect()
         }

@@ -12,8 +12,33 @@ use crate::error::{ImportError, Result};
 
 /// Classes of this file.
 pub const CLASSES: &[&str] = &[
-    "Argsort", "BroadcastTo", "Copy", "Cumsum", "ExpandDims", "Flip", "GetItem", "Moveaxis", "OneHot", "Pad", "Ravel", "Repeat",
-    "Roll", "Slice", "Sort", "Split", "Squeeze", "Stack", "StopGradient", "Swapaxes", "Take", "Tile", "TopK", "Transpose", "Tril", "Triu", "Unstack",
+    "Argsort",
+    "BroadcastTo",
+    "Copy",
+    "Cumsum",
+    "ExpandDims",
+    "Flip",
+    "GetItem",
+    "Moveaxis",
+    "OneHot",
+    "Pad",
+    "Ravel",
+    "Repeat",
+    "Roll",
+    "Slice",
+    "Sort",
+    "Split",
+    "Squeeze",
+    "Stack",
+    "StopGradient",
+    "Swapaxes",
+    "Take",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Tril",
+    "Triu",
+    "Unstack",
 ];
 
 /// Lowers any of them.
@@ -135,7 +160,9 @@ pub fn get_item(cx: &mut Cx<'_, '_>, key: &Item) -> Result<Vec<Val>> {
     let x = cx.input()?.id;
     let rank = cx.rank(x);
     let is = |v: &Value, class: &str| v.get("class_name").and_then(Value::as_str) == Some(class);
-    let ellipsis = |v: &Value| is(v, "__ellipsis__") || is(v, "Ellipsis") || v.get("class_name").and_then(Value::as_str) == Some("ellipsis");
+    let ellipsis = |v: &Value| {
+        is(v, "__ellipsis__") || is(v, "Ellipsis") || v.get("class_name").and_then(Value::as_str) == Some("ellipsis")
+    };
     let real = parts.iter().filter(|p| !p.is_null() && !ellipsis(p)).count();
     let (mut starts, mut ends, mut axes, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut removed, mut added) = (Vec::new(), Vec::new());
@@ -223,7 +250,9 @@ fn pad(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     };
     let rank = cx.rank(x);
     let pairs: Vec<Vec<i64>> = match width.as_array().map(Vec::as_slice) {
-        Some(list) if list.iter().any(Value::is_array) => list.iter().map(|v| i64_list("pad_width", v)).collect::<Result<_>>()?,
+        Some(list) if list.iter().any(Value::is_array) => {
+            list.iter().map(|v| i64_list("pad_width", v)).collect::<Result<_>>()?
+        }
         _ => vec![i64_list("pad_width", &width)?],
     };
     let pair = |axis: usize| -> Result<(i64, i64)> {
@@ -289,7 +318,8 @@ fn roll(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
 fn slice(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let x = cx.input()?.id;
     let (starts, shape) = (list(cx, 1, "start_indices")?, list(cx, 2, "shape")?);
-    let ends: Vec<i64> = starts.iter().zip(&shape).map(|(s, n)| if *n < 0 { i64::MAX } else { s.saturating_add(*n) }).collect();
+    let ends: Vec<i64> =
+        starts.iter().zip(&shape).map(|(s, n)| if *n < 0 { i64::MAX } else { s.saturating_add(*n) }).collect();
     let [starts, ends] = [&starts, &ends].map(|v| cx.lw.b.integers(v));
     one(cx.op(Slice {}, &[x, starts, ends])?)
 }
@@ -401,7 +431,8 @@ pub fn reshape(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let x = cx.input()?.id;
     let shape = cx.setting(1, "newshape").or_else(|| cx.setting(1, "shape")).ok_or_else(|| missing("newshape"))?;
     let list = shape.as_array().cloned().unwrap_or_else(|| vec![shape.clone()]);
-    let target: Vec<i64> = list.iter().map(|v| if v.is_null() { Ok(-1) } else { to_i64("newshape", v) }).collect::<Result<_>>()?;
+    let target: Vec<i64> =
+        list.iter().map(|v| if v.is_null() { Ok(-1) } else { to_i64("newshape", v) }).collect::<Result<_>>()?;
     one(cx.reshape(x, &target)?)
 }
 
