@@ -234,7 +234,7 @@ fn scaled(n: usize, scale: f32) -> Result<usize> {
 fn fraction(scale: f32) -> Option<(i64, i64)> {
     (1..=DENOMINATORS).find_map(|q| {
         let p = (scale * q as f32).round();
-        (p >= 1.0 && p < 1e6 && p / q as f32 == scale).then_some((p as i64, q))
+        ((1.0..1e6).contains(&p) && p / q as f32 == scale).then_some((p as i64, q))
     })
 }
 
