@@ -4,6 +4,7 @@
 use pocketnn::ops::activation::{Activate, Activation};
 use pocketnn::ops::conv::Conv;
 use pocketnn::ops::elementwise::{Binary, BinaryKind, Cast, PRelu, Unary, UnaryKind, Where};
+use pocketnn::ops::norm::{BatchNorm, GroupNorm, LayerNorm, Lrn};
 use pocketnn::ops::reduce::{ArgReduce, Reduce, ReduceKind};
 use pocketnn::ops::softmax::{Hardmax, Softmax};
 use pocketnn::plan::interpret;
@@ -181,6 +182,55 @@ fn reductions_run_in_every_format() {
             }
         }
     }
+}
+
+#[test]
+fn normalisations_run_in_every_format() {
+    let mut rng = Rng::new(71);
+    for source in SOURCES {
+        for c in [4, 8, 12] {
+            let ops: [(Op, Vec<Vec<usize>>); 8] = [
+                (BatchNorm { epsilon: 0.01 }.into(), vec![vec![c]; 4]),
+                (GroupNorm { groups: 0, epsilon: 0.01 }.into(), vec![vec![c]; 2]),
+                (GroupNorm { groups: 1, epsilon: 0.01 }.into(), vec![vec![c]; 1]),
+                (GroupNorm { groups: 2, epsilon: 0.01 }.into(), vec![]),
+                (LayerNorm { axis: 1, epsilon: 0.01, rms: false }.into(), vec![vec![c, 1, 1], vec![3, 5]]),
+                (LayerNorm { axis: -1, epsilon: 0.01, rms: false }.into(), vec![vec![5], vec![5]]),
+                (LayerNorm { axis: -2, epsilon: 0.01, rms: true }.into(), vec![vec![3, 5], vec![5]]),
+                (Lrn { size: 3, alpha: 0.1, beta: 0.75, bias: 1.0 }.into(), vec![]),
+            ];
+            for (op, parameters) in ops {
+                let mut b = GraphBuilder::new("test");
+                let (x, data) = image(&mut b, &mut rng, source, c);
+                let mut operands = vec![x];
+                for shape in parameters {
+                    // Positive, for the variance.
+                    let p = rng.floats(shape.iter().product()).iter().map(|v| v.abs() + 0.1).collect();
+                    operands.push(b.constant("parameter", Tensor::new(&shape, p).unwrap()));
+                }
+                let y = b.op(op.clone(), &operands, "tested").unwrap();
+                if rng.below(2) == 0 {
+                    b.output(x);
+                }
+                b.output(y);
+                check(b, &[data], &format!("{op:?} {source} {c}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn layer_normalisation_tells_its_statistics() {
+    let mut b = GraphBuilder::new("test");
+    let x = b.input("x", DType::F32, [2, 3].map(Dim::from));
+    let op = LayerNorm { axis: 1, epsilon: 0.0, rms: false };
+    let out = b.node(op, &[Some(x)], 3, "norm").unwrap();
+    out.iter().for_each(|&v| b.output(v));
+    let graph = b.finish().unwrap();
+    let data = Tensor::new(&[2, 3], vec![1.0f32, 2.0, 3.0, 4.0, 4.0, 10.0]).unwrap();
+    let found = interpret(&graph, &[data], |_, _| Ok(())).unwrap();
+    assert_eq!(found[1], Tensor::new(&[2, 1], vec![2.0f32, 6.0]).unwrap());
+    assert_close(&found[2].to_f32(), &[1.224_744_9, 0.353_553_4], 0.0, 1e-6, || "deviation".to_string());
 }
 
 #[test]

@@ -2,10 +2,15 @@
 
 use super::Operator;
 use super::attrs::attributes;
+use super::elementwise::lower::done;
 use super::elementwise::{cast, operand};
 use super::infer::{Infer, ValueType, broadcast, normalize_axis};
 use crate::dim::show_shape;
+use crate::kernels::activation::{Activation, Map};
+use crate::kernels::norm as kernel;
+use crate::kernels::par::Parallel;
 use crate::kernels::reference::{elementwise, norm as reference};
+use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor};
 
 attributes! {
@@ -82,6 +87,26 @@ fn result(y: Vec<f64>, x: &Tensor) -> Result<Vec<Tensor>> {
     Ok(vec![cast(&Tensor::new(x.shape(), y)?, x.dtype())?])
 }
 
+/// A filter that runs in place: input 0 is carried to the output first, where it does not lie there already.
+fn carried(
+    cx: &LowerCx,
+    filter: impl Fn(&Io<'_>, &mut [f32], &dyn Parallel) -> crate::kernels::Result<()> + Send + Sync + 'static,
+) -> Result<Lowered> {
+    let (x, y) = (cx.input(0)?, cx.output(0));
+    let copy = match x.format {
+        Format::Blocked => Map::blocked(cx.isa(), Activation::Identity, x.blocked()?, y.blocked()?)?,
+        _ => Map::new(cx.isa(), Activation::Identity, x.shape.iter().product()),
+    };
+    let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+        let y = io.output(0);
+        if !io.in_place(0) {
+            done(copy.apply(io.input(0), y, par));
+        }
+        done(filter(io, y, par));
+    };
+    Ok(Compute::function("in place", run).in_place(0).into())
+}
+
 impl Operator for BatchNorm {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         for i in 1..5 {
@@ -96,6 +121,27 @@ impl Operator for BatchNorm {
         let epsilon = f64::from(self.epsilon);
         let y = reference::batch(&x.to_f64(), x.shape(), &mean, &variance, scale.as_deref(), bias.as_deref(), epsilon);
         result(y, x)
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        let constant = (1..5).all(|i| cx.constant(i).is_some());
+        let images = matches!(cx.format(0), Format::Blocked | Format::ChannelsLast);
+        if constant && images { cx.follow(0) } else { cx.plain() }
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let x = cx.input(0)?;
+        let (Some(scale), Some(bias), Some(mean), Some(variance), DType::F32) =
+            (cx.floats(1), cx.floats(2), cx.floats(3), cx.floats(4), x.dtype)
+        else {
+            return Ok(Lowered::Interpreted);
+        };
+        let (a, b) = kernel::Affine::of_batch(&scale, &bias, &mean, &variance, self.epsilon);
+        let (n, c, positions) = (x.shape[0], x.shape[1], x.shape[2..].iter().product::<usize>());
+        let affine = match x.format {
+            Format::Blocked => kernel::Affine::blocked(cx.isa(), cx.output(0).blocked()?, a, b)?,
+            Format::ChannelsLast => kernel::Affine::new(cx.isa(), [n * positions, c, 1], a, b)?,
+            _ => kernel::Affine::new(cx.isa(), [n, c, positions], a, b)?,
+        };
+        carried(cx, move |_, y, par| affine.apply_in_place(y, par))
     }
 }
 
@@ -127,6 +173,28 @@ impl Operator for GroupNorm {
         let (scale, bias) = (parameter(inputs, 1), parameter(inputs, 2));
         let epsilon = f64::from(self.epsilon);
         result(reference::group(&x.to_f64(), x.shape(), groups, scale.as_deref(), bias.as_deref(), epsilon), x)
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        let channels = cx.shape(0).get(1).copied().unwrap_or(0);
+        let fits = self.groups(channels).is_ok_and(|g| kernel::Group::can_block(channels, g));
+        if cx.format(0) == Format::Blocked && fits { cx.follow(0) } else { cx.plain() }
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let x = cx.input(0)?;
+        if x.dtype != DType::F32 {
+            return Ok(Lowered::Interpreted);
+        }
+        let groups = self.groups(x.shape[1])?;
+        let group = if x.format == Format::Blocked {
+            kernel::Group::blocked(cx.isa(), cx.output(0).blocked()?, groups, self.epsilon)?
+        } else {
+            let shape = [x.shape[0], x.shape[1], x.shape[2..].iter().product()];
+            kernel::Group::new(cx.isa(), shape, groups, self.epsilon)?
+        };
+        carried(cx, move |io, y, par| {
+            let parameter = |i: usize| io.has(i).then(|| io.input::<f32>(i));
+            group.apply_in_place(parameter(1), parameter(2), y, par)
+        })
     }
 }
 
@@ -191,6 +259,37 @@ impl Operator for LayerNorm {
         }
         Ok(out)
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let x = cx.input(0)?;
+        let axis = normalize_axis(self.axis, x.shape.len())?;
+        let axes = x.shape[axis..].to_vec();
+        let (rows, len) = (x.shape[..axis].iter().product(), axes.iter().product::<usize>());
+        let mut spreads = [None, None];
+        for i in (1..3).filter(|&i| cx.has(i)) {
+            let p = cx.input(i)?;
+            let whole = p.dtype == DType::F32 && p.shape.iter().product::<usize>() == len;
+            match cx.constant(i) {
+                _ if whole => {}
+                Some(t) => {
+                    let wide = spread(Some(t), &axes)?.unwrap_or_default();
+                    spreads[i - 1] = Some(wide.into_iter().map(|v| v as f32).collect::<Vec<_>>());
+                }
+                None => return Ok(Lowered::Interpreted),
+            }
+        }
+        if x.dtype != DType::F32 || cx.outputs() > 1 {
+            return Ok(Lowered::Interpreted);
+        }
+        let make = if self.rms { kernel::Layer::rms } else { kernel::Layer::new };
+        let layer = make(cx.isa(), rows, len, self.epsilon);
+        carried(cx, move |io, y, par| {
+            let parameter = |i: usize| match &spreads[i - 1] {
+                Some(p) => Some(p.as_slice()),
+                None => io.has(i).then(|| io.input::<f32>(i)),
+            };
+            layer.apply_in_place(parameter(1), parameter(2), y, par)
+        })
+    }
 }
 
 impl Operator for Lrn {
@@ -205,5 +304,15 @@ impl Operator for Lrn {
         let d = f64::from;
         let (alpha, beta, k) = (d(self.alpha), d(self.beta), d(self.bias));
         result(reference::local_response(&x.to_f64(), x.shape(), self.size, alpha, beta, k), x)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let x = cx.input(0)?;
+        if x.dtype != DType::F32 {
+            return Ok(Lowered::Interpreted);
+        }
+        let shape = [x.shape[0], x.shape[1], x.shape[2..].iter().product()];
+        let f = kernel::LocalResponse::new(cx.isa(), shape, self.size, self.alpha, self.beta, self.bias)?;
+        let run = move |io: &mut Io<'_>, par: &dyn Parallel| done(f.apply(io.input(0), io.output(0), par));
+        Ok(Compute::function("across channels", run).into())
     }
 }
