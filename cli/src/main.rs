@@ -1,3 +1,7 @@
 //! The `pocketnn` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pocketnn_cli::main()
+}

@@ -1,6 +1,7 @@
 //! The graph: values, and nodes in an order in which they can run.
 
 mod builder;
+mod cut;
 mod display;
 mod infer;
 mod validate;

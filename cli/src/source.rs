@@ -1,0 +1,159 @@
+//! Models from files: `.pnn`, or any source model, converted in memory.
+
+use crate::failure::Failure;
+use crate::output::Progress;
+use pocketnn::{Bindings, Graph, Model, ValueId};
+use pocketnn_importer::{ImportOptions, Keras1Backend, Provenance, Report};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Which model, and what its file leaves open.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ModelArgs {
+    /// A .pnn file, or a source model: .keras, .h5, a Keras JSON or a folder that holds it with its weights, .onnx
+    pub model: PathBuf,
+    /// Weights of a Keras architecture JSON
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Framework of a Keras 1 model whose file does not say it: theano or tensorflow
+    #[arg(long, value_name = "BACKEND")]
+    pub keras1_backend: Option<Keras1Backend>,
+    /// Size of a symbolic dimension; may be repeated
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
+    pub dims: Vec<(String, usize)>,
+    /// Tensor inside the graph to feed instead of the inputs; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub feed: Vec<String>,
+    /// Tensor inside the graph to give instead of the outputs; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub fetch: Vec<String>,
+}
+
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let (name, n) = text.split_once('=').ok_or("expected NAME=N")?;
+    Ok((name.to_string(), n.parse().map_err(|e| format!("`{n}`: {e}"))?))
+}
+
+/// A model with what is known about where it came from.
+pub struct Loaded {
+    /// The network as it was imported, before optimisation; the same as `model` for `.pnn` files.
+    pub imported: Graph,
+    /// The model.
+    pub model: Model,
+    /// True when the file was a `.pnn` file.
+    pub converted: bool,
+    /// Warnings of the import.
+    pub report: Report,
+    /// Where a source model came from.
+    pub provenance: Option<Provenance>,
+}
+
+impl ModelArgs {
+    /// Sizes of symbolic dimensions.
+    pub fn bindings(&self) -> Bindings {
+        self.dims.iter().cloned().collect()
+    }
+    /// What the importer is told.
+    pub fn options(&self) -> ImportOptions {
+        ImportOptions {
+            keras1_backend: self.keras1_backend,
+            weights: self.weights.clone(),
+            dims: self.bindings(),
+            feed: self.feed.clone(),
+            fetch: self.fetch.clone(),
+            ..ImportOptions::default()
+        }
+    }
+    /// Reads the model; a source model is imported and optimised.
+    ///
+    /// # Errors
+    /// When it cannot be read or uses something that is not supported.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let _progress = Progress::unknown(&format!("reading {}", self.model.display()));
+        if is_pnn(&self.model)? {
+            let opened = Model::open(&self.model)?;
+            let graph = cut(opened.graph(), &self.feed, &self.fetch)?;
+            let model = if self.feed.is_empty() && self.fetch.is_empty() && self.dims.is_empty() {
+                opened
+            } else {
+                Model::new(bound(&graph, &self.bindings())?)
+            };
+            let imported = model.graph().clone();
+            return Ok(Loaded { imported, model, converted: true, report: Report::default(), provenance: None });
+        }
+        let bytes = crate::files::read(&self.model, crate::files::MAX_BYTES)?;
+        let source = pocketnn_importer::onnx::import(&bytes, self.model.parent(), &self.options())?;
+        let graph = bound(&cut(&source.graph, &self.feed, &self.fetch)?, &self.bindings())?;
+        let model = Model::new(graph.clone());
+        Ok(Loaded { imported: graph, model, converted: false, report: source.report, provenance: None })
+    }
+}
+
+/// A safetensors file: eight bytes of length, then a JSON object. Whether it is ours, its reader says.
+fn is_pnn(path: &Path) -> Result<bool, Failure> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    let file = std::fs::File::open(path).map_err(|e| Failure::file(path, &e))?;
+    let size = file.metadata().map_err(|e| Failure::file(path, &e))?.len();
+    let mut head = Vec::new();
+    file.take(9).read_to_end(&mut head).map_err(|e| Failure::file(path, &e))?;
+    let length = head.get(..8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+    Ok(length.is_some_and(|n| n < size) && head.get(8) == Some(&b'{'))
+}
+
+/// Binds the symbols that the graph has; others are a mistake unless the importer has already bound them.
+fn bound(graph: &Graph, dims: &Bindings) -> Result<Graph, Failure> {
+    let symbols = graph.symbols();
+    let known: Bindings = dims.iter().filter(|(k, _)| symbols.contains(*k)).map(|(k, v)| (k.clone(), *v)).collect();
+    if let Some(name) = dims.keys().find(|k| !symbols.contains(*k))
+        && known.is_empty()
+        && !symbols.is_empty()
+    {
+        let names: Vec<&str> = symbols.iter().map(String::as_str).collect();
+        return Err(Failure::usage(format!("the model has no dimension `{name}`; it has {}", names.join(", "))));
+    }
+    if known.is_empty() { Ok(graph.clone()) } else { Ok(graph.bind(&known)?) }
+}
+
+/// The part of a graph between some of its tensors.
+fn cut(graph: &Graph, feed: &[String], fetch: &[String]) -> Result<Graph, Failure> {
+    let named = |ids: &[ValueId], names: &[String]| {
+        ids.len() == names.len()
+            && ids.iter().zip(names).all(|(&i, n)| graph.value(i).name == bare(n) || graph.value(i).name == *n)
+    };
+    let done = (feed.is_empty() || named(graph.inputs(), feed)) && (fetch.is_empty() || named(graph.outputs(), fetch));
+    if done {
+        return Ok(graph.clone());
+    }
+    let feeds = feed.iter().map(|n| tensor(graph, n)).collect::<Result<Vec<_>, _>>()?;
+    let mut fetches = fetch.iter().map(|n| tensor(graph, n)).collect::<Result<Vec<_>, _>>()?;
+    if fetches.is_empty() {
+        fetches = graph.outputs().to_vec();
+    }
+    Ok(graph.cut(&feeds, &fetches)?)
+}
+
+/// `x` of `x:0`.
+fn bare(name: &str) -> &str {
+    name.strip_suffix(":0").unwrap_or(name)
+}
+
+fn tensor(graph: &Graph, name: &str) -> Result<ValueId, Failure> {
+    graph.find(name).or_else(|| graph.find(bare(name))).ok_or_else(|| {
+        let wanted = bare(name).to_lowercase();
+        let near: Vec<&str> = graph
+            .values()
+            .iter()
+            .map(|v| v.name.as_str())
+            .filter(|v| v.to_lowercase().contains(&wanted) || wanted.contains(&v.to_lowercase()))
+            .take(5)
+            .collect();
+        let failure = Failure::usage(format!("the graph has no tensor `{name}`"));
+        if near.is_empty() {
+            failure.help("`pocketnn inspect` lists the names")
+        } else {
+            failure.help(format!("there are {}", near.join(", ")))
+        }
+    })
+}
