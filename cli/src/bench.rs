@@ -244,7 +244,12 @@ impl Measured {
             svg.rect(LEFT, y + 3.0, width.max(1.0), ROW - 6.0, 2.0, crate::drawing::color(l.info.op), "#5c6370");
             let rate = match l.info.macs {
                 0 => format!("{:.1} us", l.microseconds),
-                _ => format!("{:.1} us, {:.1} GFLOP/s, {:.0} %", l.microseconds, l.gflops(), 100.0 * l.gflops() / self.peak),
+                _ => format!(
+                    "{:.1} us, {:.1} GFLOP/s, {:.0} %",
+                    l.microseconds,
+                    l.gflops(),
+                    100.0 * l.gflops() / self.peak
+                ),
             };
             svg.text(LEFT + width + 6.0, y + 14.0, 11.0, Anchor::Start, "#555555", &format!("{rate}  {}", l.info.op));
         }

@@ -75,7 +75,8 @@ impl Drawing {
             let sources: Vec<usize> = n.operands().filter_map(|v| from[v.index()]).collect();
             let layer = sources.iter().map(|&s| d.vertices[s].layer + 1).max().unwrap_or(0);
             let shape = n.outputs.first().map_or(String::new(), |&o| show_shape(&graph.ty(o).shape));
-            let v = d.vertex(vec![format!("{} {shape}", title(n)), short(&n.name, 34)], color(n.op.name()), false, layer);
+            let v =
+                d.vertex(vec![format!("{} {shape}", title(n)), short(&n.name, 34)], color(n.op.name()), false, layer);
             d.edges.extend(sources.into_iter().map(|s| (s, v)));
             n.outputs.iter().for_each(|o| from[o.index()] = Some(v));
         }
@@ -137,7 +138,8 @@ impl Drawing {
             let count = self.layers.len();
             for i in 0..count {
                 let layer = &mut self.layers[if down { i } else { count - 1 - i }];
-                let wish: Vec<f64> = rank.iter().enumerate().map(|(v, &r)| mean(&neighbours[v], &rank).unwrap_or(r)).collect();
+                let wish: Vec<f64> =
+                    rank.iter().enumerate().map(|(v, &r)| mean(&neighbours[v], &rank).unwrap_or(r)).collect();
                 layer.sort_by(|&a, &b| wish[a].total_cmp(&wish[b]));
                 number(layer, &mut rank);
             }

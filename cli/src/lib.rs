@@ -4,17 +4,20 @@
 //! status is 0 when done, 1 when something failed, 2 when the command line is wrong.
 
 pub mod batch;
+mod bench;
 mod convert;
 pub mod drawing;
 pub mod failure;
 pub mod files;
 mod inspect;
 pub mod output;
+pub mod picture;
 mod run;
 pub mod source;
 pub mod svg;
 pub mod table;
 pub mod tensors;
+pub mod timing;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -36,6 +39,7 @@ struct Cli {
 enum Command {
     Convert(convert::Args),
     Run(run::Args),
+    Bench(bench::Args),
     Inspect(inspect::Args),
 }
 
@@ -44,6 +48,7 @@ impl Command {
         match self {
             Command::Convert(a) => a.json,
             Command::Run(a) => a.json,
+            Command::Bench(a) => a.json,
             Command::Inspect(a) => a.json,
         }
     }
@@ -51,6 +56,7 @@ impl Command {
         match self {
             Command::Convert(a) => convert::run(a),
             Command::Run(a) => run::run(a),
+            Command::Bench(a) => bench::run(a),
             Command::Inspect(a) => inspect::run(a),
         }
     }

@@ -39,6 +39,10 @@ impl Paint {
     pub fn stderr() -> Self {
         Self(wanted(std::io::stderr().is_terminal()))
     }
+    /// Whether there are colours.
+    pub fn on(self) -> bool {
+        self.0
+    }
     /// Never.
     pub fn plain() -> Self {
         Self(false)

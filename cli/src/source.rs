@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::output::Progress;
 use pocketnn::{Bindings, Graph, Model, ValueId};
 use pocketnn_importer::{ImportOptions, Keras1Backend, Provenance, Report};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -81,11 +82,15 @@ impl ModelArgs {
             let imported = model.graph().clone();
             return Ok(Loaded { imported, model, converted: true, report: Report::default(), provenance: None });
         }
-        let bytes = crate::files::read(&self.model, crate::files::MAX_BYTES)?;
-        let source = pocketnn_importer::onnx::import(&bytes, self.model.parent(), &self.options())?;
-        let graph = bound(&cut(&source.graph, &self.feed, &self.fetch)?, &self.bindings())?;
-        let model = Model::new(graph.clone());
-        Ok(Loaded { imported: graph, model, converted: false, report: source.report, provenance: None })
+        let source = pocketnn_importer::import(&self.model, &self.options())?;
+        if !self.dims.is_empty() {
+            // The importer binds what it is told of; only the model without sizes shows which names it has.
+            let free = pocketnn_importer::import(&self.model, &ImportOptions { dims: BTreeMap::new(), ..self.options() });
+            free.map_or(Ok(()), |m| check_names(&m.graph, &self.bindings()))?;
+        }
+        let graph = cut(&source.graph, &self.feed, &self.fetch)?;
+        let (report, provenance) = (source.report, Some(source.provenance));
+        Ok(Loaded { model: Model::new(graph.clone()), imported: graph, converted: false, report, provenance })
     }
 }
 
@@ -102,18 +107,17 @@ fn is_pnn(path: &Path) -> Result<bool, Failure> {
     Ok(length.is_some_and(|n| n < size) && head.get(8) == Some(&b'{'))
 }
 
-/// Binds the symbols that the graph has; others are a mistake unless the importer has already bound them.
+/// Binds symbols of the graph.
 fn bound(graph: &Graph, dims: &Bindings) -> Result<Graph, Failure> {
-    let symbols = graph.symbols();
-    let known: Bindings = dims.iter().filter(|(k, _)| symbols.contains(*k)).map(|(k, v)| (k.clone(), *v)).collect();
-    if let Some(name) = dims.keys().find(|k| !symbols.contains(*k))
-        && known.is_empty()
-        && !symbols.is_empty()
-    {
-        let names: Vec<&str> = symbols.iter().map(String::as_str).collect();
-        return Err(Failure::usage(format!("the model has no dimension `{name}`; it has {}", names.join(", "))));
-    }
-    if known.is_empty() { Ok(graph.clone()) } else { Ok(graph.bind(&known)?) }
+    check_names(graph, dims)?;
+    if dims.is_empty() { Ok(graph.clone()) } else { Ok(graph.bind(dims)?) }
+}
+
+fn check_names(graph: &Graph, dims: &Bindings) -> Result<(), Failure> {
+    let symbols: Vec<String> = graph.symbols().into_iter().collect();
+    let Some(name) = dims.keys().find(|k| !symbols.contains(*k)) else { return Ok(()) };
+    let known = if symbols.is_empty() { "none".to_string() } else { symbols.join(", ") };
+    Err(Failure::usage(format!("the model has no symbolic dimension `{name}`; it has {known}")))
 }
 
 /// The part of a graph between some of its tensors.

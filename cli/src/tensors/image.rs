@@ -136,20 +136,20 @@ pub struct Place {
 /// When the input takes no pictures.
 pub fn place(wanted: &Wanted<'_>, layout: Option<Layout>) -> Result<Place, Failure> {
     let known: Vec<Option<usize>> = wanted.shape.iter().map(Dim::known).collect();
-    let picture = |c: Option<usize>| matches!(c, Some(1 | 3 | 4));
+    let fits = |c: Option<usize>| matches!(c, Some(1 | 3 | 4));
     match *known.as_slice() {
         [_, a, b, c] => {
-            let layout = layout.or(match (picture(a), picture(c)) {
+            let layout = layout.or(match (fits(a), fits(c)) {
                 // A side of 1, 3 or 4 pixels is rarer than so many channels; where both fit the first wins.
                 (true, _) => Some(Layout::Nchw),
                 (false, true) => Some(Layout::Nhwc),
                 (false, false) => None,
             });
             match layout {
-                Some(Layout::Nchw) if picture(a) => {
+                Some(Layout::Nchw) if fits(a) => {
                     Ok(Place { height: b, width: c, channels: a.unwrap_or(1), layout: Layout::Nchw, rank: 4 })
                 }
-                Some(Layout::Nhwc) if picture(c) => {
+                Some(Layout::Nhwc) if fits(c) => {
                     Ok(Place { height: a, width: b, channels: c.unwrap_or(1), layout: Layout::Nhwc, rank: 4 })
                 }
                 _ => Err(none(wanted)),
@@ -171,8 +171,11 @@ fn none(wanted: &Wanted<'_>) -> Failure {
     )
 }
 
-/// A picture as one element of a batch.
-pub(super) fn tensor(bytes: &[u8], wanted: &Wanted<'_>, look: &Look) -> Result<Tensor, Failure> {
+/// The bytes of a PNG, JPEG or BMP file as one element of a batch.
+///
+/// # Errors
+/// When they cannot be decoded, or the input takes no pictures.
+pub fn picture(bytes: &[u8], wanted: &Wanted<'_>, look: &Look) -> Result<Tensor, Failure> {
     let place = place(wanted, look.layout)?;
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
@@ -181,8 +184,8 @@ pub(super) fn tensor(bytes: &[u8], wanted: &Wanted<'_>, look: &Look) -> Result<T
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
     limits.max_alloc = Some(MAX_MEMORY);
     reader.limits(limits);
-    let picture = reader.decode().map_err(|e| Failure::failed(format!("not a readable picture: {e}")))?;
-    let (pixels, h, w) = pixels(&picture, place);
+    let decoded = reader.decode().map_err(|e| Failure::failed(format!("not a readable picture: {e}")))?;
+    let (pixels, h, w) = pixels(&decoded, place);
     let mut p = look.asked.or(&look.model);
     let default = if wanted.dtype.is_float() { 1.0 / 255.0 } else { 1.0 };
     p.scale.get_or_insert(default);
@@ -260,7 +263,7 @@ mod tests {
         assert!(is_picture(&bytes));
         let read = |shape: &[usize], look: &Look| {
             let shape = dims(shape);
-            tensor(&bytes, &Wanted { name: "x", dtype: DType::F32, shape: &shape }, look).unwrap()
+            picture(&bytes, &Wanted { name: "x", dtype: DType::F32, shape: &shape }, look).unwrap()
         };
         let look = Look::default();
         assert_eq!(read(&[1, 3, 1, 2], &look).to_f32(), [1.0, 0.0, 0.0, 0.4, 0.2, 1.0]);
@@ -273,7 +276,7 @@ mod tests {
         let swapped = read(&[1, 3, 1, 2], &Look { model, asked, layout: None }).to_f32();
         assert_eq!(swapped, [101.5, -0.5, 127.0, 76.0, -0.5, 127.0]);
         let shape = dims(&[1, 4, 4, 1]);
-        let gray = tensor(
+        let gray = picture(
             &bytes,
             &Wanted { name: "x", dtype: DType::U8, shape: &shape },
             &Look { layout: Some(Layout::Nhwc), ..look },

@@ -4,7 +4,7 @@ mod image;
 pub mod npy;
 pub mod npz;
 
-pub use self::image::{Layout, Look, Preparation, place};
+pub use self::image::{Layout, Look, Preparation, picture, place};
 
 use crate::failure::Failure;
 use crate::files::{self, MAX_BYTES};
@@ -38,7 +38,7 @@ pub fn open(path: &Path, wanted: &Wanted<'_>, look: &Look) -> Result<Tensor, Fai
     } else if protobuf {
         protobuf_tensor(&bytes)
     } else if image::is_picture(&bytes) {
-        image::tensor(&bytes, wanted, look)
+        picture(&bytes, wanted, look)
     } else {
         raw(&bytes, wanted)
     };
