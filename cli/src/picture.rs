@@ -50,7 +50,10 @@ fn halve(pixels: &[u8], width: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(pixels.len() / 4);
     for pair in rows.chunks_exact(2) {
         for x in 0..width / 2 {
-            let sum: u16 = [pair[0][2 * x], pair[0][2 * x + 1], pair[1][2 * x], pair[1][2 * x + 1]].iter().map(|&v| u16::from(v)).sum();
+            let sum: u16 = [pair[0][2 * x], pair[0][2 * x + 1], pair[1][2 * x], pair[1][2 * x + 1]]
+                .iter()
+                .map(|&v| u16::from(v))
+                .sum();
             out.push((sum / 4) as u8);
         }
     }

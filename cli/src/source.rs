@@ -85,7 +85,8 @@ impl ModelArgs {
         let source = pocketnn_importer::import(&self.model, &self.options())?;
         if !self.dims.is_empty() {
             // The importer binds what it is told of; only the model without sizes shows which names it has.
-            let free = pocketnn_importer::import(&self.model, &ImportOptions { dims: BTreeMap::new(), ..self.options() });
+            let free =
+                pocketnn_importer::import(&self.model, &ImportOptions { dims: BTreeMap::new(), ..self.options() });
             free.map_or(Ok(()), |m| check_names(&m.graph, &self.bindings()))?;
         }
         let graph = cut(&source.graph, &self.feed, &self.fetch)?;
