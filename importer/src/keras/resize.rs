@@ -1,1 +1,259 @@
-pub const ROWS: &[super::rows::Row] = &[];
+//! Resampling and cropping of images.
+//!
+//! Bilinear and nearest have half-pixel centres, bicubic is Keys' with -0.5 and renormalised at the border, as
+//! `tf.image.resize`. The other filters become a product with a matrix of weights for each axis.
+
+use pocketnn::ValueId;
+use pocketnn::ops::dense::Dense;
+use pocketnn::ops::resize::{Coordinates, NearestMode, Resize, ResizeMode};
+use serde_json::Value;
+
+use super::call::{Cx, Val, int, one};
+use super::config::wrong;
+use super::conv::spatial;
+use super::rows::Row;
+use crate::error::{ImportError, Result};
+
+/// Rows of this family.
+pub const ROWS: &[Row] = &[
+    Row::plain(&["UpSampling1D", "UpSampling2D", "UpSampling3D"], up_sampling),
+    Row::plain(&["Resizing", "Resize"], resizing),
+    Row::plain(&["CenterCrop", "RandomCrop"], center_crop),
+];
+
+fn up_sampling(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
+    let n = spatial(&cx.layer.class);
+    let x = cx.x()?;
+    cx.expect_rank(x, n.saturating_add(2))?;
+    let first = cx.channels_first()?;
+    let x = cx.to_first(x, first)?;
+    let factors = cx.config.usizes("size", n, 2)?;
+    if factors.contains(&0) || factors.iter().any(|&f| f > 4096) {
+        return Err(wrong("size", "factors from 1 to 4096", &Value::from(factors)));
+    }
+    let filter = cx.config.text("interpolation", "nearest")?;
+    let y = if filter == "nearest" {
+        let scales: Vec<f32> = factors.iter().map(|&f| f as f32).collect();
+        let scales = cx.constant("scales", &[n], scales)?;
+        let axes = (2..n.saturating_add(2)).map(int).collect();
+        let op = Resize { nearest: NearestMode::Floor, coordinates: Coordinates::Asymmetric, axes, ..Resize::default() };
+        cx.node1(op, &[Some(x), None, Some(scales), None])?
+    } else {
+        let mut sizes = Vec::new();
+        for (i, f) in factors.iter().enumerate() {
+            sizes.push(cx.known(x, i.saturating_add(2))?.saturating_mul(*f));
+        }
+        resize(cx, x, &sizes, &filter)?
+    };
+    one(cx.to_last(y, first)?)
+}
+
+fn resizing(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
+    let x = cx.x()?;
+    let first = cx.channels_first()?;
+    let batched = cx.rank(x) == 4;
+    let x = if batched { x } else { cx.unsqueeze(x, &[0])? };
+    cx.expect_rank(x, 4)?;
+    let x = cx.to_first(x, first)?;
+    let sizes = if cx.layer.class == "Resize" {
+        cx.config.usizes("size", 2, 1)?
+    } else {
+        vec![cx.config.usize("height")?, cx.config.usize("width")?]
+    };
+    let filter = cx.config.text("interpolation", "bilinear")?;
+    if cx.config.bool("antialias", false)? {
+        return Err(ImportError::unsupported("resizing with antialiasing").at_attribute("antialias"));
+    }
+    let crop = cx.config.bool("crop_to_aspect_ratio", false)?;
+    let pad = cx.config.bool("pad_to_aspect_ratio", false)?;
+    let fill = cx.config.f32_or("fill_value", 0.0)?;
+    if cx.config.text("fill_mode", "constant")? != "constant" {
+        return Err(ImportError::unsupported("fill mode").at_attribute("fill_mode"));
+    }
+    let y = if crop {
+        crop_and_resize(cx, x, &sizes, &filter)?
+    } else if pad {
+        pad_and_resize(cx, x, &sizes, &filter, fill)?
+    } else {
+        resize(cx, x, &sizes, &filter)?
+    };
+    let y = cx.to_last(y, first)?;
+    one(if batched { y } else { cx.squeeze(y, &[0])? })
+}
+
+/// The largest part in the middle with the target's proportions, resized.
+fn crop_and_resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) -> Result<ValueId> {
+    let (h, w) = (cx.known(x, 2)?, cx.known(x, 3)?);
+    let (th, tw) = target(sizes)?;
+    let part = |a: usize, ta: usize, tb: usize, b: usize| (b.saturating_mul(ta) / tb).min(a).max(1);
+    let (ch, cw) = (part(h, th, tw, w), part(w, tw, th, h));
+    let x = middle(cx, x, 2, h, ch)?;
+    let x = middle(cx, x, 3, w, cw)?;
+    resize(cx, x, sizes, filter)
+}
+
+fn target(sizes: &[usize]) -> Result<(usize, usize)> {
+    match sizes {
+        [h, w] if *h > 0 && *w > 0 => Ok((*h, *w)),
+        _ => Err(wrong("size", "two positive extents", &Value::from(sizes))),
+    }
+}
+
+fn middle(cx: &mut Cx<'_, '_>, x: ValueId, axis: usize, from: usize, to: usize) -> Result<ValueId> {
+    if from == to {
+        return Ok(x);
+    }
+    let start = from.saturating_sub(to) / 2;
+    cx.slice(x, axis, int(start), int(start.saturating_add(to)), 1)
+}
+
+/// Padded to the target's proportions with a value, then resized.
+fn pad_and_resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str, fill: f32) -> Result<ValueId> {
+    let (h, w) = (cx.known(x, 2)?, cx.known(x, 3)?);
+    let (th, tw) = target(sizes)?;
+    let grown = |a: usize, ta: usize, tb: usize, b: usize| (b.saturating_mul(ta) / tb).max(a);
+    let (ph, pw) = (grown(h, th, tw, w), grown(w, tw, th, h));
+    let before = |from: usize, to: usize| int(to.saturating_sub(from) / 2);
+    let (top, left) = (before(h, ph), before(w, pw));
+    let (bottom, right) = (int(ph.saturating_sub(h)).saturating_sub(top), int(pw.saturating_sub(w)).saturating_sub(left));
+    let pads = cx.lw.b.integers(&[0, 0, top, left, 0, 0, bottom, right]);
+    let fill = cx.lw.b.scalar(fill);
+    let x = cx.op(pocketnn::ops::movement::Pad::default(), &[x, pads, fill])?;
+    resize(cx, x, sizes, filter)
+}
+
+/// Crops in the middle; an image that is too small is resized so that it covers the target first.
+fn center_crop(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
+    let x = cx.x()?;
+    cx.expect_rank(x, 4)?;
+    let first = cx.channels_first()?;
+    let x = cx.to_first(x, first)?;
+    let sizes = [cx.config.usize("height")?, cx.config.usize("width")?];
+    let (h, w) = (cx.known(x, 2)?, cx.known(x, 3)?);
+    let y = if h >= sizes[0] && w >= sizes[1] {
+        let x = middle(cx, x, 2, h, sizes[0])?;
+        middle(cx, x, 3, w, sizes[1])?
+    } else {
+        crop_and_resize(cx, x, &sizes, "bilinear")?
+    };
+    one(cx.to_last(y, first)?)
+}
+
+/// Resamples the spatial axes of `[N, C, spatial..]` to `sizes`.
+pub fn resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) -> Result<ValueId> {
+    let mode = match filter {
+        "nearest" => ResizeMode::Nearest,
+        "bilinear" => ResizeMode::Linear,
+        "bicubic" => ResizeMode::Cubic,
+        _ => {
+            let filter = Filter::named(filter)?;
+            return by_matrices(cx, x, sizes, &filter);
+        }
+    };
+    let coordinates = if mode == ResizeMode::Nearest { Coordinates::TfHalfPixel } else { Coordinates::HalfPixel };
+    let axes = (2..sizes.len().saturating_add(2)).map(int).collect();
+    let cubic = mode == ResizeMode::Cubic;
+    let op = Resize { mode, coordinates, nearest: NearestMode::Floor, cubic_a: -0.5, exclude_outside: cubic, axes, ..Resize::default() };
+    let extents: Vec<i64> = sizes.iter().map(|&s| int(s)).collect();
+    let extents = cx.lw.b.integers(&extents);
+    cx.node1(op, &[Some(x), None, None, Some(extents)])
+}
+
+fn by_matrices(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &Filter) -> Result<ValueId> {
+    let mut x = x;
+    for (i, &size) in sizes.iter().enumerate() {
+        let axis = i.saturating_add(2);
+        let n = cx.known(x, axis)?;
+        if n.saturating_mul(size) > 1 << 24 {
+            return Err(ImportError::limits("a resampling beyond any image").at_attribute("interpolation"));
+        }
+        let matrix = cx.constant("resample", &[size, n], filter.matrix(n, size))?;
+        let moved = cx.axis_to_end(x, axis)?;
+        let y = cx.op(Dense::default(), &[moved, matrix])?;
+        x = cx.axis_from_end(y, axis)?;
+    }
+    Ok(x)
+}
+
+/// A resampling kernel: support radius and function of the distance in input pixels.
+struct Filter {
+    radius: f64,
+    weight: fn(f64, f64) -> f64,
+    area: bool,
+}
+
+impl Filter {
+    fn named(name: &str) -> Result<Self> {
+        let of = |radius: f64, weight: fn(f64, f64) -> f64| Ok(Self { radius, weight, area: false });
+        match name {
+            "lanczos3" => of(3.0, lanczos),
+            "lanczos5" => of(5.0, lanczos),
+            "gaussian" => of(1.5, gaussian),
+            "mitchellcubic" => of(2.0, mitchell),
+            "area" => Ok(Self { radius: 0.0, weight: |_, _| 1.0, area: true }),
+            other => Err(ImportError::unsupported("interpolation").found(format!("`{other}`")).at_attribute("interpolation")),
+        }
+    }
+
+    /// Weights `[size, n]`, each row with sum 1: output `i` has its centre at `(i + 0.5) n / size`.
+    fn matrix(&self, n: usize, size: usize) -> Vec<f32> {
+        let scale = n as f64 / size.max(1) as f64;
+        let mut all = Vec::with_capacity(n.saturating_mul(size));
+        for i in 0..size {
+            let row: Vec<f64> = (0..n).map(|j| if self.area { overlap(i, j, scale) } else { self.at(i, j, scale) }).collect();
+            let sum: f64 = row.iter().sum();
+            let factor = if sum.abs() < 1e-12 { 0.0 } else { 1.0 / sum };
+            all.extend(row.iter().map(|w| (w * factor) as f32));
+        }
+        all
+    }
+
+    fn at(&self, i: usize, j: usize, scale: f64) -> f64 {
+        let distance = j as f64 + 0.5 - (i as f64 + 0.5) * scale;
+        if distance.abs() > self.radius { 0.0 } else { (self.weight)(distance.abs(), self.radius) }
+    }
+}
+
+/// Part of input pixel `j` that output pixel `i` covers.
+fn overlap(i: usize, j: usize, scale: f64) -> f64 {
+    let (start, end) = (i as f64 * scale, (i as f64 + 1.0) * scale);
+    (end.min(j as f64 + 1.0) - start.max(j as f64)).max(0.0)
+}
+
+fn lanczos(x: f64, radius: f64) -> f64 {
+    use std::f64::consts::PI;
+    if x < 1e-3 { 1.0 } else { radius * (PI * x).sin() * (PI * x / radius).sin() / (PI * PI * x * x) }
+}
+
+fn gaussian(x: f64, radius: f64) -> f64 {
+    let sigma = radius / 3.0;
+    if x >= radius { 0.0 } else { (-x * x / (2.0 * sigma * sigma)).exp() }
+}
+
+/// Mitchell and Netravali, 1988, with B = C = 1/3.
+fn mitchell(x: f64, _: f64) -> f64 {
+    if x < 1.0 {
+        ((7.0 / 6.0 * x - 2.0) * x) * x + 16.0 / 18.0
+    } else if x < 2.0 {
+        ((-7.0 / 18.0 * x + 2.0) * x - 10.0 / 3.0) * x + 16.0 / 9.0
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_weights_have_sum_one() {
+        for name in ["lanczos3", "lanczos5", "gaussian", "mitchellcubic", "area"] {
+            let matrix = Filter::named(name).unwrap().matrix(9, 5);
+            for row in matrix.chunks(9) {
+                assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{name}");
+            }
+        }
+        assert_eq!(Filter::named("area").unwrap().matrix(4, 2), [0.5, 0.5, 0., 0., 0., 0., 0.5, 0.5]);
+        assert!(Filter::named("sinc").is_err());
+    }
+}

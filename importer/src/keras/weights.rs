@@ -40,6 +40,11 @@ pub fn inside(folder: &str, slots: Vec<Slot>) -> Vec<Slot> {
 
 /// Names of the layers of a model in a store: class names in snake case, numbered where they repeat.
 pub fn store_names(model: &Model) -> Vec<String> {
+    numbered(&model.layers)
+}
+
+/// Names of the objects of a list in a store.
+pub fn numbered(layers: &[Layer]) -> Vec<String> {
     let mut used: HashMap<String, usize> = HashMap::new();
     let name = |layer: &Layer| {
         let base = snake_case(&layer.original);
@@ -54,7 +59,7 @@ pub fn store_names(model: &Model) -> Vec<String> {
             }
         }
     };
-    model.layers.iter().map(name).collect()
+    layers.iter().map(name).collect()
 }
 
 /// Keras's `to_snake_case`: an underscore before each capital that starts a word.

@@ -1,1 +1,0 @@
-pub const ROWS: &[super::rows::Row] = &[];
