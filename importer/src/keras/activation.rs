@@ -39,7 +39,7 @@ pub enum Act {
     LogSoftmax,
     /// First half of the channels times the sigmoid of the second.
     Glu,
-    /// Euclidean projection onto the simplex.
+    /// Sparse relative of the softmax.
     Sparsemax,
 }
 
@@ -138,8 +138,9 @@ pub fn finish(cx: &mut Cx<'_, '_>, x: ValueId, axis: i64) -> Result<ValueId> {
     apply(cx, act, x, axis)
 }
 
-/// Martins and Astudillo, 2016: with `z` sorted downwards, `k` the largest index with `1 + k z_k > sum(z_1..k)`,
-/// `tau = (sum(z_1..k) - 1) / k`, the result is `max(x - tau, 0)`.
+/// Sparsemax as Keras computes it: with `z` sorted downwards and `s` its running sums, the support are the `k` indices with
+/// `1 + i z_i > s_i`; the result is `max(x - tau, 0)` with `tau = (sum of s over the support - 1) / k`. (Martins and Astudillo, 2016, take
+/// the last running sum instead of their sum; models are trained with what Keras does.)
 fn sparsemax(cx: &mut Cx<'_, '_>, x: ValueId, axis: i64) -> Result<ValueId> {
     let at = cx.axis(axis, x)?;
     let end = cx.axis_to_end(x, at)?;
@@ -156,7 +157,7 @@ fn sparsemax(cx: &mut Cx<'_, '_>, x: ValueId, axis: i64) -> Result<ValueId> {
     let inside = cx.binary(BinaryKind::Gt, left, sums)?;
     let inside = cx.float(inside)?;
     let count = cx.reduce(ReduceKind::Sum, inside, &[-1], true)?;
-    let part = cx.binary(BinaryKind::Mul, inside, sorted)?;
+    let part = cx.binary(BinaryKind::Mul, inside, sums)?;
     let sum = cx.reduce(ReduceKind::Sum, part, &[-1], true)?;
     let less = cx.with_scalar(BinaryKind::Sub, sum, 1.0)?;
     let tau = cx.binary(BinaryKind::Div, less, count)?;

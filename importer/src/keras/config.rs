@@ -38,6 +38,7 @@ const HARMLESS: &[&str] = &[
     "noise_shape",
     "optional",
     "query_shape",
+    "rng_type",
     "recurrent_dropout",
     "renorm",
     "renorm_clipping",

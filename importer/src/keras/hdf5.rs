@@ -147,12 +147,10 @@ fn converter(datatype: &Datatype, named: Option<&str>) -> Result<Convert> {
             .expected("f16, bf16, f32, f64 or integers")
             .found(format!("{datatype:?}{}", named.map(|n| format!(" named {n}")).unwrap_or_default()))
     };
-    if named == Some("bfloat16") {
-        let two_bytes = match datatype {
-            Datatype::Opaque { size, .. } => *size == 2,
-            Datatype::FixedPoint { size, .. } => *size == 2,
-            _ => false,
-        };
+    // h5py writes numpy's bfloat16 as two opaque bytes; only Keras 3 archives name the type.
+    let opaque = matches!(datatype, Datatype::Opaque { size: 2, .. });
+    if named == Some("bfloat16") || (named.is_none() && opaque) {
+        let two_bytes = opaque || matches!(datatype, Datatype::FixedPoint { size: 2, .. });
         return if two_bytes {
             Ok(reader!(u16, ByteOrder::LittleEndian, |b| bf16::from_bits(b).to_f32()))
         } else {

@@ -106,6 +106,9 @@ fn normalization(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
             }
         }
     }
+    if let Some(v) = variance.iter().find(|v| !(**v >= 0.0)) {
+        return Err(ImportError::invalid("a variance below 0").expected("the variances that adapt() found").found(v).at_attribute("variance"));
+    }
     let deviation: Vec<f32> = variance.iter().map(|v| v.sqrt().max(1e-7)).collect();
     let mean = cx.constant("mean", &shape, mean)?;
     let deviation = cx.constant("deviation", &shape, deviation)?;

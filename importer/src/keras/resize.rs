@@ -1,7 +1,7 @@
 //! Resampling and cropping of images.
 //!
-//! Bilinear and nearest have half-pixel centres, bicubic is Keys' with -0.5 and renormalised at the border, as
-//! `tf.image.resize`. The other filters become a product with a matrix of weights for each axis.
+//! Bilinear and nearest have half-pixel centres, as `tf.image.resize`. The other filters become a product with a matrix of weights
+//! for each axis; bicubic is Keys' with -0.5, renormalised at the border, with positions rounded to 1/1024 pixel as TensorFlow does.
 
 use pocketnn::ValueId;
 use pocketnn::ops::dense::Dense;
@@ -18,7 +18,8 @@ use crate::error::{ImportError, Result};
 pub const ROWS: &[Row] = &[
     Row::plain(&["UpSampling1D", "UpSampling2D", "UpSampling3D"], up_sampling),
     Row::plain(&["Resizing", "Resize"], resizing),
-    Row::plain(&["CenterCrop", "RandomCrop"], center_crop),
+    Row::plain(&["CenterCrop"], center_crop),
+    Row::plain(&["RandomCrop"], random_crop),
 ];
 
 fn up_sampling(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
@@ -113,10 +114,10 @@ fn pad_and_resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str
     let (th, tw) = target(sizes)?;
     let grown = |a: usize, ta: usize, tb: usize, b: usize| (b.saturating_mul(ta) / tb).max(a);
     let (ph, pw) = (grown(h, th, tw, w), grown(w, tw, th, h));
-    let before = |from: usize, to: usize| int(to.saturating_sub(from) / 2);
-    let (top, left) = (before(h, ph), before(w, pw));
-    let (bottom, right) = (int(ph.saturating_sub(h)).saturating_sub(top), int(pw.saturating_sub(w)).saturating_sub(left));
-    let pads = cx.lw.b.integers(&[0, 0, top, left, 0, 0, bottom, right]);
+    // Keras pads both ends alike and so drops an odd row.
+    let half = |from: usize, to: usize| int(to.saturating_sub(from) / 2);
+    let (rows, columns) = (half(h, ph), half(w, pw));
+    let pads = cx.lw.b.integers(&[0, 0, rows, columns, 0, 0, rows, columns]);
     let fill = cx.lw.b.scalar(fill);
     let x = cx.op(pocketnn::ops::movement::Pad::default(), &[x, pads, fill])?;
     resize(cx, x, sizes, filter)
@@ -139,12 +140,25 @@ fn center_crop(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     one(cx.to_last(y, first)?)
 }
 
+/// Inference: nothing in Keras 3, a resize in Keras 2.
+fn random_crop(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
+    let sizes = [cx.config.usize("height")?, cx.config.usize("width")?];
+    let first = cx.channels_first()?;
+    if cx.lw.version >= 3 {
+        return Ok(vec![cx.input()?]);
+    }
+    let x = cx.x()?;
+    cx.expect_rank(x, 4)?;
+    let x = cx.to_first(x, first)?;
+    let y = crop_and_resize(cx, x, &sizes, "bilinear")?;
+    one(cx.to_last(y, first)?)
+}
+
 /// Resamples the spatial axes of `[N, C, spatial..]` to `sizes`.
 pub fn resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) -> Result<ValueId> {
     let mode = match filter {
         "nearest" => ResizeMode::Nearest,
         "bilinear" => ResizeMode::Linear,
-        "bicubic" => ResizeMode::Cubic,
         _ => {
             let filter = Filter::named(filter)?;
             return by_matrices(cx, x, sizes, &filter);
@@ -152,8 +166,7 @@ pub fn resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) ->
     };
     let coordinates = if mode == ResizeMode::Nearest { Coordinates::TfHalfPixel } else { Coordinates::HalfPixel };
     let axes = (2..sizes.len().saturating_add(2)).map(int).collect();
-    let cubic = mode == ResizeMode::Cubic;
-    let op = Resize { mode, coordinates, nearest: NearestMode::Floor, cubic_a: -0.5, exclude_outside: cubic, axes, ..Resize::default() };
+    let op = Resize { mode, coordinates, nearest: NearestMode::Floor, axes, ..Resize::default() };
     let extents: Vec<i64> = sizes.iter().map(|&s| int(s)).collect();
     let extents = cx.lw.b.integers(&extents);
     cx.node1(op, &[Some(x), None, None, Some(extents)])
@@ -180,17 +193,20 @@ struct Filter {
     radius: f64,
     weight: fn(f64, f64) -> f64,
     area: bool,
+    /// Steps to which distances are rounded.
+    steps: Option<f64>,
 }
 
 impl Filter {
     fn named(name: &str) -> Result<Self> {
-        let of = |radius: f64, weight: fn(f64, f64) -> f64| Ok(Self { radius, weight, area: false });
+        let of = |radius: f64, weight: fn(f64, f64) -> f64| Ok(Self { radius, weight, area: false, steps: None });
         match name {
             "lanczos3" => of(3.0, lanczos),
             "lanczos5" => of(5.0, lanczos),
             "gaussian" => of(1.5, gaussian),
             "mitchellcubic" => of(2.0, mitchell),
-            "area" => Ok(Self { radius: 0.0, weight: |_, _| 1.0, area: true }),
+            "area" => Ok(Self { radius: 0.0, weight: |_, _| 1.0, area: true, steps: None }),
+            "bicubic" => Ok(Self { radius: 2.0, weight: keys, area: false, steps: Some(1024.0) }),
             other => Err(ImportError::unsupported("interpolation").found(format!("`{other}`")).at_attribute("interpolation")),
         }
     }
@@ -209,7 +225,11 @@ impl Filter {
     }
 
     fn at(&self, i: usize, j: usize, scale: f64) -> f64 {
-        let distance = j as f64 + 0.5 - (i as f64 + 0.5) * scale;
+        let mut at = (i as f64 + 0.5) * scale - 0.5;
+        if let Some(steps) = self.steps {
+            at = at.floor() + ((at - at.floor()) * steps).round_ties_even() / steps;
+        }
+        let distance = j as f64 - at;
         if distance.abs() > self.radius { 0.0 } else { (self.weight)(distance.abs(), self.radius) }
     }
 }
@@ -230,6 +250,17 @@ fn gaussian(x: f64, radius: f64) -> f64 {
     if x >= radius { 0.0 } else { (-x * x / (2.0 * sigma * sigma)).exp() }
 }
 
+/// Keys, 1981, with a = -0.5.
+fn keys(x: f64, _: f64) -> f64 {
+    if x <= 1.0 {
+        (1.5 * x - 2.5) * x * x + 1.0
+    } else if x < 2.0 {
+        ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    } else {
+        0.0
+    }
+}
+
 /// Mitchell and Netravali, 1988, with B = C = 1/3.
 fn mitchell(x: f64, _: f64) -> f64 {
     if x < 1.0 {
@@ -247,7 +278,7 @@ mod tests {
 
     #[test]
     fn rows_of_weights_have_sum_one() {
-        for name in ["lanczos3", "lanczos5", "gaussian", "mitchellcubic", "area"] {
+        for name in ["bicubic", "lanczos3", "lanczos5", "gaussian", "mitchellcubic", "area"] {
             let matrix = Filter::named(name).unwrap().matrix(9, 5);
             for row in matrix.chunks(9) {
                 assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{name}");

@@ -47,7 +47,9 @@ pub fn store_names(model: &Model) -> Vec<String> {
 pub fn numbered(layers: &[Layer]) -> Vec<String> {
     let mut used: HashMap<String, usize> = HashMap::new();
     let name = |layer: &Layer| {
-        let base = snake_case(&layer.original);
+        // This class is registered under another name than its own.
+        let own = if layer.original == "GroupQueryAttention" { "GroupedQueryAttention" } else { &layer.original };
+        let base = snake_case(own);
         match used.get_mut(&base) {
             None => {
                 used.insert(base.clone(), 0);
