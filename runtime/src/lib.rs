@@ -9,6 +9,7 @@ mod gang;
 pub mod graph;
 mod model;
 pub mod ops;
+pub mod passes;
 pub mod plan;
 mod session;
 mod tensor;

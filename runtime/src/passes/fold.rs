@@ -1,0 +1,25 @@
+//! Nodes whose results are known beforehand become constants. The builder computes what it can; this computes what other
+//! passes made computable.
+
+use super::edit::Editor;
+use crate::graph::infer_node;
+use crate::ops::infer::Fact;
+
+pub(super) fn run(e: &mut Editor) {
+    e.each(|e, slot| {
+        let Some(n) = e.node(slot) else { return };
+        let known = n.operands().all(|v| e.constant(v).is_some());
+        // Small integers may follow from shapes alone.
+        let shapes = n.outputs.len() == 1 && e.dtype(n.outputs[0]).is_integer() && e.rank(n.outputs[0]) <= 1;
+        if !known && !shapes {
+            return;
+        }
+        let facts: Vec<Option<&Fact>> = n.inputs.iter().map(|v| v.map(|v| e.fact(v))).collect();
+        let Ok(facts) = infer_node(&n.op, &facts, n.outputs.len()) else { return };
+        if facts.iter().all(|f| f.constant.is_some()) {
+            let name = n.name.clone();
+            e.settle(slot, facts);
+            e.note(name);
+        }
+    });
+}
