@@ -33,8 +33,7 @@ impl Affine {
     fn norm(e: &Editor, n: &Node, b: &BatchNorm) -> Option<Self> {
         let get = |i: usize| Some(e.constant((*n.inputs.get(i)?)?)?.to_f64());
         let (scale, bias, mean, var) = (get(1)?, get(2)?, get(3)?, get(4)?);
-        let scale: Vec<f64> =
-            scale.iter().zip(&var).map(|(s, v)| s / (v + f64::from(b.epsilon)).sqrt()).collect();
+        let scale: Vec<f64> = scale.iter().zip(&var).map(|(s, v)| s / (v + f64::from(b.epsilon)).sqrt()).collect();
         let shift = bias.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
         Some(Self { axis: Some(1), scale, shift })
     }

@@ -272,8 +272,7 @@ impl Editor {
         if let Some(n) = self.nodes[p].as_mut() {
             n.outputs.iter_mut().filter(|o| **o == same).for_each(|o| *o = gone);
         }
-        let rest: Vec<Option<ValueId>> =
-            node.inputs.iter().map(|v| v.filter(|&v| v != gone && v != same)).collect();
+        let rest: Vec<Option<ValueId>> = node.inputs.iter().map(|v| v.filter(|&v| v != gone && v != same)).collect();
         self.release(slot, &rest);
         true
     }
@@ -362,14 +361,18 @@ impl Editor {
     }
     /// Takes every node away that nothing needs; gives their names.
     pub fn sweep(&mut self) -> Vec<String> {
-        let mut gone = Vec::new();
+        let mut needed: Vec<bool> = self.output.iter().map(|&n| n > 0).collect();
+        let mut dead = Vec::new();
         for s in self.order().into_iter().rev() {
-            let dead = self.node(s).is_some_and(|n| n.outputs.iter().all(|&o| self.is_dead(o)));
-            if dead && let Some(n) = self.node(s) {
-                gone.push(n.name.clone());
-                self.remove(s);
+            let Some(n) = self.node(s) else { continue };
+            if n.outputs.iter().any(|o| needed[o.index()]) {
+                n.operands().for_each(|v| needed[v.index()] = true);
+            } else {
+                dead.push((s, n.name.clone()));
             }
         }
+        dead.iter().for_each(|d| self.remove(d.0));
+        let gone = dead.into_iter().map(|d| d.1).collect();
         gone
     }
 

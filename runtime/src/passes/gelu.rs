@@ -96,7 +96,13 @@ fn gated(e: &Editor, k: f64, x: ValueId, g: ValueId) -> Option<Activation> {
     match f {
         Activation::Sigmoid if whole => {
             let (of, beta, zero) = linear(e, y);
-            let (beta, zero) = if y == x { (1.0, 0.0) } else if of == x { (beta, zero) } else { return None };
+            let (beta, zero) = if y == x {
+                (1.0, 0.0)
+            } else if of == x {
+                (beta, zero)
+            } else {
+                return None;
+            };
             (zero == 0.0).then_some(Activation::Silu { beta: beta as f32 })
         }
         Activation::HardSigmoid { alpha, beta } if whole && y == x => Some(Activation::HardSwish { alpha, beta }),

@@ -23,7 +23,9 @@ fn same(e: &Editor, n: &Node) -> Option<ValueId> {
     let &[y] = n.outputs.as_slice() else { return None };
     let x = (*n.inputs.first()?)?;
     let kept = look::same_shape(e, x, y) && e.dtype(x) == e.dtype(y);
-    let all = |i: usize, value: i64| look::integers(e, n.inputs.get(i).copied().flatten())?.iter().all(|&v| v == value).into();
+    let all = |i: usize, value: i64| {
+        look::integers(e, n.inputs.get(i).copied().flatten())?.iter().all(|&v| v == value).into()
+    };
     let absent = |i: usize| n.inputs.get(i).copied().flatten().is_none();
     let nothing: Option<bool> = match &n.op {
         Op::Identity(_) => Some(true),
@@ -70,6 +72,11 @@ fn unscaled(e: &Editor, n: &Node, r: &Resize) -> bool {
         r.coordinates,
         Coordinates::HalfPixel | Coordinates::PytorchHalfPixel | Coordinates::AlignCorners | Coordinates::Asymmetric
     );
-    let ones = n.inputs.get(2).copied().flatten().is_none_or(|v| e.constant(v).is_some_and(|t| t.to_f64().iter().all(|&s| s == 1.0)));
+    let ones = n
+        .inputs
+        .get(2)
+        .copied()
+        .flatten()
+        .is_none_or(|v| e.constant(v).is_some_and(|t| t.to_f64().iter().all(|&s| s == 1.0)));
     exact && r.mode != ResizeMode::Cubic && ones
 }

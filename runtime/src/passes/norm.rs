@@ -117,9 +117,8 @@ fn keras(e: &mut Editor, slot: usize) -> Option<()> {
     let (squares, axes) = mean(e, variance)?;
     let centred = match look::binary_of(e, squares) {
         Some((BinaryKind::SquaredDifference, p, q)) => (p, q) == (x, m) || (p, q) == (m, x),
-        _ => look::function_of(e, squares).is_some_and(|(f, d)| {
-            f == Activation::Square && look::binary_of(e, d) == Some((BinaryKind::Sub, x, m))
-        }),
+        _ => look::function_of(e, squares)
+            .is_some_and(|(f, d)| f == Activation::Square && look::binary_of(e, d) == Some((BinaryKind::Sub, x, m))),
     };
     if f != Activation::Rsqrt || !centred || mean(e, m)? != (x, axes.clone()) || e.dtype(x) != DType::F32 {
         return None;

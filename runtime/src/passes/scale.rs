@@ -137,7 +137,10 @@ fn behind(e: &mut Editor, slot: usize) -> Option<()> {
         Op::Dense(_) => true,
         _ => false,
     };
-    if !e.sole_use(x) || f.axis.is_some_and(|a| a != w.axis(e.rank(x)) || f.scale.len() != w.inputs) || !(unseen || f.is_unshifted()) {
+    if !e.sole_use(x)
+        || f.axis.is_some_and(|a| a != w.axis(e.rank(x)) || f.scale.len() != w.inputs)
+        || !(unseen || f.is_unshifted())
+    {
         return None;
     }
     let mut bias = w.bias(e);

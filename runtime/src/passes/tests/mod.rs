@@ -1,1 +1,8 @@
+//! Every pass on a graph that it changes and on one that it must leave alone; random graphs before and after all of them.
+
+mod fold;
+mod patterns;
+mod random;
+mod simplify;
 mod support;
+mod transpose;

@@ -113,11 +113,8 @@ fn give(e: &mut Editor, slot: usize) -> Option<()> {
     let n = e.producer_node(v).filter(|n| matches!(n.op, Op::Reshape(_) | Op::Unsqueeze(_) | Op::Squeeze(_)))?;
     let (x, y) = ((*n.inputs.first()?)?, e.node(slot)?.outputs[0]);
     let target = reshape::target(e.shape(x), e.shape(y))?;
-    let edits = if moves_nothing(e.shape(v), &perm) {
-        None
-    } else {
-        Some(unflattened(e, v, &perm).filter(|_| e.sole_use(v))?)
-    };
+    let edits =
+        if moves_nothing(e.shape(v), &perm) { None } else { Some(unflattened(e, v, &perm).filter(|_| e.sole_use(v))?) };
     let shape = e.add_constant("shape", Tensor::vector(&target));
     if !e.rewrite(slot, Reshape::default(), &[Some(x), Some(shape)]) {
         return None;
