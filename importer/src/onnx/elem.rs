@@ -23,7 +23,7 @@ macro_rules! elems {
             pub fn name(self) -> &'static str {
                 match self { $(Elem::$name => $text),* }
             }
-            /// The type whose elements carry it between the operators of a graph: narrow and wide floats are computed in f32.
+            /// The type whose elements carry it between the operators of a graph: half precision is computed in f32.
             fn carrier(self) -> Option<DType> {
                 match self { $(Elem::$name => $carrier),* }
             }
@@ -42,7 +42,7 @@ elems! {
     Text 8 "string" None;
     Bool 9 "bool" Some(DType::Bool);
     F16 10 "float16" Some(DType::F32);
-    F64 11 "double" Some(DType::F32);
+    F64 11 "double" Some(DType::F64);
     U32 12 "uint32" Some(DType::U32);
     U64 13 "uint64" Some(DType::U64);
     Complex64 14 "complex64" None;
@@ -92,7 +92,6 @@ impl Elem {
         match self {
             Self::F16 => Ok(DType::F16),
             Self::Bf16 => Ok(DType::BF16),
-            Self::F64 => Ok(DType::F64),
             other => other.carried(),
         }
     }

@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 
 use pocketnn::ops::elementwise::Cast;
 use pocketnn::ops::movement::Identity;
-use pocketnn::{DType, Dim, GraphBuilder, Tensor, ValueId};
+use pocketnn::{Dim, GraphBuilder, Tensor, ValueId};
 
 use super::attrs::{Arguments, Attrs};
 use super::elem::Elem;
 use super::external::Folder;
-use super::node::{self, Lowered, Node, V, Value, runtime};
+use super::node::{Lowered, Node, V, Value, runtime};
 use super::proto::{self, Extent, Function, Graph, TypeInfo, ValueInfo};
 use super::registry;
 use super::tensor;
@@ -126,10 +126,6 @@ impl<'m> Walker<'m> {
 
     /// A constant of the source model.
     pub fn constant(&mut self, name: &str, elem: Elem, t: Tensor) -> Result<V> {
-        if elem == Elem::F64 {
-            let t = node::cast_tensor(&t, DType::F32)?;
-            return Ok(V { id: self.builder.constant(name, t), elem });
-        }
         let stored = self.builder.constant(name, t);
         let to = elem.carried()?;
         if self.builder.ty(stored).dtype == to {

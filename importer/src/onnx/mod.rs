@@ -8,8 +8,8 @@
 //! that adds it to the graph. The function sees a [`node::Node`]: operands, attributes that are marked when read, and the version in
 //! force. To support an operator made of existing ops, write its row and function; nothing else changes.
 //!
-//! float16, bfloat16 and double are computed in f32: inputs and outputs keep their type, constants keep their stored precision
-//! (half) and a conversion to half precision in the middle of a graph rounds.
+//! float16 and bfloat16 are computed in f32: inputs and outputs keep their type, constants keep their stored precision, and a
+//! conversion to half precision in the middle of a graph rounds.
 
 mod activation;
 mod attrs;

@@ -6,6 +6,7 @@ use pocketnn::ops::norm::{BatchNorm, GroupNorm, LayerNorm, Lrn};
 use pocketnn::ops::reduce::{Reduce, ReduceKind};
 
 use super::attrs::missing;
+use super::elem::Elem;
 use super::node::{Lowered, Node, V, one};
 use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
@@ -168,8 +169,9 @@ fn layer(cx: &mut Node) -> Result<Lowered> {
     if let Some(bias) = bias {
         y = cx.binary(BinaryKind::Add, y, bias)?;
     }
-    let statistic = |v: V| V { elem: super::elem::Elem::F32, ..v };
-    Ok(vec![y.into(), statistic(mean).into(), statistic(inverse).into()])
+    // The statistics are float whatever the type of `x`.
+    let (mean, inverse) = (cx.typed(mean.id, Elem::F32)?, cx.typed(inverse.id, Elem::F32)?);
+    Ok(vec![y.into(), mean.into(), inverse.into()])
 }
 
 fn rms(cx: &mut Node) -> Result<Lowered> {

@@ -65,7 +65,8 @@ fn dequantize_linear(cx: &mut Node) -> Result<Lowered> {
         q = cx.binary(BinaryKind::Sub, q, zero)?;
     }
     let q = cast_to(cx, q, Elem::F32)?;
-    let y = cx.binary(BinaryKind::Mul, q, V { elem: Elem::F32, ..scale })?;
+    let scale = cast_to(cx, scale, Elem::F32)?;
+    let y = cx.binary(BinaryKind::Mul, q, scale)?;
     one(cast_to(cx, y, to)?)
 }
 
@@ -83,8 +84,8 @@ fn range(elem: Elem) -> Result<(f64, f64)> {
 /// `saturate(round(x / scale) + zero point)`, ties to even.
 fn quantize(cx: &mut Node, x: V, scale: V, zero: Option<V>, to: Elem) -> Result<V> {
     let (lo, hi) = range(to)?;
-    let x = V { elem: Elem::F32, ..x };
-    let ratio = cx.binary(BinaryKind::Div, x, V { elem: Elem::F32, ..scale })?;
+    let (x, scale) = (cast_to(cx, x, Elem::F32)?, cast_to(cx, scale, Elem::F32)?);
+    let ratio = cx.binary(BinaryKind::Div, x, scale)?;
     let mut y = cx.unary(UnaryKind::Round, ratio)?;
     if let Some(zero) = zero {
         let zero = cast_to(cx, zero, Elem::F32)?;
@@ -115,7 +116,6 @@ fn quantize_linear(cx: &mut Node) -> Result<Lowered> {
         (None, n) => Elem::parse(i32::try_from(n).unwrap_or(-1)).map_err(|e| e.at_attribute("output_dtype"))?,
     };
     range(to)?;
-    let x = if x.elem.is_float() { x } else { cast_to(cx, x, Elem::F32)? };
     let rank = cx.rank(x);
     let scale = along(cx, scale, axis, rank)?;
     let zero = match zero {

@@ -67,7 +67,14 @@ fn binary_f64(op: Binary, a: f64, b: f64) -> f64 {
         Binary::FloorDiv => (a / b).floor(),
         Binary::Mod => {
             let r = a % b;
-            if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+            if r == 0.0 {
+                // A remainder of 0 has the sign of the divisor, too.
+                0.0f64.copysign(b)
+            } else if (r < 0.0) != (b < 0.0) {
+                r + b
+            } else {
+                r
+            }
         }
         Binary::Fmod => a % b,
         Binary::Pow => a.powf(b),

@@ -109,6 +109,20 @@ impl Reduce {
         }
         Ok(axes)
     }
+
+    /// A shape of unknown extents, for axes that are computed while running: their number is known, or follows from the rank.
+    fn undecided(&self, cx: &Infer) -> Result<Vec<Dim>> {
+        let rank = cx.rank(0)?;
+        let count = cx.shape(1)?.first().map_or(Some(1), Dim::known);
+        let left = match count {
+            _ if self.keep_dims => rank,
+            Some(0) if self.noop_with_empty_axes => rank,
+            Some(0) => 0,
+            Some(n) => rank.saturating_sub(n),
+            None => return Err(Error::unsupported("input 1: the number of axes must be known")),
+        };
+        Ok((0..left).map(|_| Dim::unknown()).collect())
+    }
 }
 
 /// How a reduction runs beside the format of its operand.
@@ -190,7 +204,7 @@ impl Operator for Reduce {
         }
         let given = cx.integers(1);
         if cx.has(1) && given.is_none() {
-            return Err(Error::unsupported("input 1: the axes must be constant"));
+            return Ok(vec![ValueType::new(ty.dtype, self.undecided(cx)?)]);
         }
         let axes = self.axes(given.as_deref(), ty.shape.len())?;
         Ok(vec![ValueType::new(ty.dtype, reduced(&ty.shape, &axes, self.keep_dims, &Dim::from(1)))])
