@@ -81,6 +81,13 @@ impl Dim {
     pub fn bind(&self, bindings: &Bindings) -> Dim {
         Dim(bind(&self.0, bindings))
     }
+    /// True when the expression has few enough terms to be worth following. A graph can double an expression with every node,
+    /// so what is bigger is treated as unknown.
+    pub(crate) fn is_small(&self) -> bool {
+        const MOST: usize = 512;
+        let mut left = MOST;
+        count(&self.0, &mut left)
+    }
     /// Adds the names of all symbols to `out`.
     pub fn symbols(&self, out: &mut std::collections::BTreeSet<String>) {
         symbols(&self.0, out);
@@ -242,6 +249,18 @@ fn bind(e: &Expr, v: &Bindings) -> Expr {
     }
 }
 
+/// Takes the size of an expression from `left`; false as soon as nothing is left.
+fn count(e: &Expr, left: &mut usize) -> bool {
+    let Some(rest) = left.checked_sub(1) else { return false };
+    *left = rest;
+    match e {
+        Expr::Const(_) | Expr::Symbol(_) => true,
+        Expr::Sum(_, t) => t.iter().all(|t| count(&t.1, left)),
+        Expr::Product(f) => f.iter().all(|f| count(f, left)),
+        Expr::Floor(p) | Expr::Ceil(p) | Expr::Max(p) | Expr::Min(p) => count(&p.0, left) && count(&p.1, left),
+    }
+}
+
 fn symbols(e: &Expr, out: &mut std::collections::BTreeSet<String>) {
     match e {
         Expr::Const(_) => {}
@@ -334,6 +353,16 @@ mod tests {
         assert_eq!((at(&down, 28), at(&up, 28)), (Some(13), Some(14)));
         assert_eq!((at(&down, 27), at(&up, 27)), (Some(13), Some(14)));
         assert_eq!(format!("{down}"), "floor((H-3)/(2))+1");
+    }
+
+    #[test]
+    fn an_expression_that_doubles_again_and_again_is_not_small() {
+        let mut d = Dim::symbol("N");
+        assert!(d.is_small());
+        for _ in 0..9 {
+            d = d.clone() * d.clone();
+        }
+        assert!(!d.is_small());
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn repeat(cx: &mut Node) -> Result<Lowered> {
     let mut slices: Vec<Vec<V>> = vec![Vec::new(); scans];
     let mut round = 0i64;
     while go && rounds.is_none_or(|n| round < n) {
+        cx.walker.count_op()?;
         let number = cx.tensor(pocketnn::Tensor::scalar(round));
         let proceed = cx.tensor(pocketnn::Tensor::scalar(true));
         let mut inputs = vec![V { id: number, elem: Elem::I64 }.into(), V { id: proceed, elem: Elem::Bool }.into()];
@@ -213,6 +214,7 @@ fn scan_one(
     let carried = state.len();
     let mut slices: Vec<Vec<V>> = vec![Vec::new(); body.outputs.len().saturating_sub(carried)];
     for round in 0..rounds {
+        cx.walker.count_op()?;
         let mut inputs = std::mem::take(&mut state);
         for &(v, axis, reverse) in sequences {
             let at = if reverse { rounds.saturating_sub(round).saturating_sub(1) } else { round };
@@ -243,6 +245,7 @@ fn scan_batches(
     let batches = cx.extent(first, 0).ok_or_else(unknown_course)?;
     let mut parts: Vec<Vec<V>> = Vec::new();
     for b in 0..batches {
+        cx.walker.count_op()?;
         let mut state = Vec::new();
         let mut sequences = Vec::new();
         for i in 0..states.saturating_add(scanned) {
@@ -360,11 +363,16 @@ fn split_to_sequence(cx: &mut Node) -> Result<Lowered> {
     })?;
     let total = i64::try_from(extent).unwrap_or(i64::MAX);
     let sizes: Vec<i64> = match cx.maybe(1)? {
-        None => vec![1; extent],
+        None => {
+            cx.walker.budget.entries(u64::try_from(extent).unwrap_or(u64::MAX), "parts of a sequence")?;
+            vec![1; extent]
+        }
         Some(v) => {
             let list = cx.need_ints(v, "the sizes of the parts")?;
             match list.as_slice() {
                 [each] if cx.rank(v) == 0 && *each > 0 => {
+                    let parts = total.checked_div(*each).and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX);
+                    cx.walker.budget.entries(parts, "parts of a sequence")?;
                     let mut left = total;
                     let mut sizes = Vec::new();
                     while left > 0 {

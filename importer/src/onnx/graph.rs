@@ -21,9 +21,6 @@ use crate::limits::Budget;
 use crate::options::ImportOptions;
 use crate::report::Report;
 
-/// Ops added to a graph for each node of [`crate::Limits::max_nodes`] when loops are unrolled.
-const OPS_A_NODE: u64 = 16;
-
 /// What a name stands for.
 #[derive(Clone, Debug)]
 enum Slot {
@@ -113,10 +110,10 @@ impl<'m> Walker<'m> {
         self.halves.get(&id).copied()
     }
 
-    /// Counts an op that is added.
+    /// Counts an op that is added, or a round of a loop that is unrolled.
     pub fn count_op(&mut self) -> Result<()> {
         self.ops = self.ops.saturating_add(1);
-        let most = self.budget.limits().max_nodes.saturating_mul(OPS_A_NODE);
+        let most = self.budget.limits().max_nodes;
         if self.ops <= most {
             return Ok(());
         }

@@ -13,7 +13,12 @@ const FOLD_BYTES: usize = 1 << 16;
 /// When the inputs do not fit the op.
 pub fn infer_node(op: &Op, inputs: &[Option<&Fact>], outputs: usize) -> Result<Vec<Fact>> {
     let cx = Infer::new(inputs, outputs);
-    let types = op.operator().infer(&cx)?;
+    let mut types = op.operator().infer(&cx)?;
+    for d in types.iter_mut().flat_map(|t| &mut t.shape) {
+        if !d.is_small() {
+            *d = crate::Dim::unknown();
+        }
+    }
     if types.len() != outputs {
         return Err(Error::graph(format!("the node has {outputs} outputs, the op gives {}", types.len())));
     }
@@ -21,7 +26,7 @@ pub fn infer_node(op: &Op, inputs: &[Option<&Fact>], outputs: usize) -> Result<V
         return Ok(t.into_iter().map(Fact::of_constant).collect());
     }
     let mut facts: Vec<Fact> = types.into_iter().map(Fact::of_type).collect();
-    if let Some(dims) = op.operator().infer_dims(&cx) {
+    if let Some(dims) = op.operator().infer_dims(&cx).filter(|d| d.iter().all(crate::Dim::is_small)) {
         let small = facts[0].ty.shape.len() <= 1 && dims.len() <= MAX_DIMS && facts[0].ty.dtype.is_integer();
         if small {
             set_dims(&mut facts[0], dims)?;
