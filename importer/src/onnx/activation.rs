@@ -26,6 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     op("Sigmoid", &[1, 6, 13], sigmoid),
     op("Softplus", &[1, 22], softplus),
     op("Softsign", &[1, 22], softsign),
+    op("SwiGLU", &[28], swi_glu),
     op("Swish", &[24], swish),
     op("Tanh", &[1, 6, 13], tanh),
     op("ThresholdedRelu", &[10, 22], thresholded_relu),
@@ -108,6 +109,13 @@ fn hard_swish(cx: &mut Node) -> Result<Lowered> {
 fn swish(cx: &mut Node) -> Result<Lowered> {
     let beta = cx.attrs.float("alpha", 1.0)?;
     of_input(cx, Activation::Silu { beta })
+}
+
+fn swi_glu(cx: &mut Node) -> Result<Lowered> {
+    let (gate, value) = (cx.input(0)?, cx.input(1)?);
+    let beta = cx.attrs.float("alpha", 1.0)?;
+    let gate = activate(cx, Activation::Silu { beta }, gate)?;
+    one(cx.binary(BinaryKind::Mul, gate, value)?)
 }
 
 fn quick_gelu(cx: &mut Node) -> Result<Lowered> {

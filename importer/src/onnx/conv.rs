@@ -60,7 +60,8 @@ fn pads(cx: &Node, spatial: usize) -> Result<Pads> {
     Ok(Pads::Explicit { begin: begin.to_vec(), end: end.to_vec() })
 }
 
-fn groups(cx: &Node) -> Result<usize> {
+/// Number of groups of channels that do not mix.
+pub(super) fn groups(cx: &Node) -> Result<usize> {
     let group = cx.attrs.int("group", 1)?;
     usize::try_from(group).ok().filter(|&g| g > 0).ok_or_else(|| {
         ImportError::invalid("the number of groups").expected("at least 1").found(group).at_attribute("group")
@@ -68,7 +69,7 @@ fn groups(cx: &Node) -> Result<usize> {
 }
 
 /// Number of spatial axes of `x`, after the kernel's shape was checked against `kernel_shape`.
-fn spatial(cx: &Node, x: V, w: V) -> Result<usize> {
+pub(super) fn spatial(cx: &Node, x: V, w: V) -> Result<usize> {
     let (rank, kernel_rank) = (cx.rank(x), cx.rank(w));
     let spatial = rank.checked_sub(2).filter(|_| rank == kernel_rank).ok_or_else(|| {
         ImportError::invalid("input and kernel must have the same rank, at least 2")

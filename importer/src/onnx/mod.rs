@@ -12,6 +12,7 @@
 //! conversion to half precision in the middle of a graph rounds.
 
 mod activation;
+mod attention;
 mod attrs;
 mod constant;
 mod control;
@@ -22,7 +23,9 @@ mod elementwise;
 mod external;
 mod gather;
 mod graph;
+mod integer;
 mod logic;
+mod loss;
 mod movement;
 mod node;
 mod norm;

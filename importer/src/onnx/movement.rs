@@ -1,7 +1,9 @@
 //! Elements moved, repeated, joined and cut.
 
+use pocketnn::ops::elementwise::{BinaryKind, Where};
+use pocketnn::ops::gather::{Gather, GatherElements};
 use pocketnn::ops::movement::{
-    Concat, DepthOrder, DepthToSpace, Expand, Reshape, Slice, SpaceToDepth, Split, Squeeze, Tile, Unsqueeze,
+    Concat, DepthOrder, DepthToSpace, Expand, Pad, Range, Reshape, Slice, SpaceToDepth, Split, Squeeze, Tile, Unsqueeze,
 };
 use pocketnn::ops::reduce::{Reduce, ReduceKind};
 use pocketnn::{DType, Dim, ValueId};
@@ -13,11 +15,13 @@ use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
 
 pub(super) const ROWS: &[Row] = &[
+    op("CenterCropPad", &[18], center_crop_pad),
     op("Concat", &[1, 4, 11, 13], concat),
     op("DepthToSpace", &[1, 11, 13, 28], depth_to_space),
     op("Expand", &[8, 13], expand),
     op("Flatten", &[1, 9, 11, 13, 21, 23, 24, 25], flatten),
     op("Reshape", &[1, 5, 13, 14, 19, 21, 23, 24, 25], reshape),
+    op("ReverseSequence", &[10, 28], reverse_sequence),
     op("Slice", &[1, 10, 11, 13], slice),
     op("SpaceToDepth", &[1, 13, 28], space_to_depth),
     op("Split", &[1, 2, 11, 13, 18], split),
@@ -228,4 +232,54 @@ fn depth_to_space(cx: &mut Node) -> Result<Lowered> {
 fn space_to_depth(cx: &mut Node) -> Result<Lowered> {
     let (x, block, order) = (cx.input(0)?, block(cx)?, order(cx)?);
     one(cx.op(SpaceToDepth { block, order }, &[x.id], x.elem)?)
+}
+
+/// Cuts or pads axes to a wanted size, the same at both ends; the odd one at the end.
+fn center_crop_pad(cx: &mut Node) -> Result<Lowered> {
+    let (x, wanted) = (cx.input(0)?, cx.input(1)?);
+    let wanted = V { id: cx.as_i64(wanted)?, elem: Elem::I64 };
+    let rank = cx.rank(x);
+    let axes = cx.attrs.ints("axes")?.unwrap_or_else(|| (0i64..).take(rank).collect());
+    let axes = axes.into_iter().map(|a| cx.axis(a, rank)).collect::<Result<Vec<_>>>()?;
+    let axes: Vec<i64> = axes.into_iter().map(|a| i64::try_from(a).unwrap_or(0)).collect();
+    let axes = cx.integers(&axes);
+    let shape = cx.op(pocketnn::ops::movement::Shape::default(), &[x.id], Elem::I64)?;
+    let have = cx.op(Gather { axis: 0 }, &[shape.id, axes], Elem::I64)?;
+    let (zero, two) = (cx.scalar_like(have, 0.0)?, cx.scalar_like(have, 2.0)?);
+    let kept = cx.binary(BinaryKind::Min, have, wanted)?;
+    let excess = cx.binary(BinaryKind::Sub, have, kept)?;
+    let start = cx.binary(BinaryKind::Div, excess, two)?;
+    let end = cx.binary(BinaryKind::Add, start, kept)?;
+    let cut = cx.op(Slice::default(), &[x.id, start.id, end.id, axes], x.elem)?;
+    let lack = cx.binary(BinaryKind::Sub, wanted, kept)?;
+    let lack = cx.binary(BinaryKind::Max, lack, zero)?;
+    let before = cx.binary(BinaryKind::Div, lack, two)?;
+    let after = cx.binary(BinaryKind::Sub, lack, before)?;
+    let pads = cx.op(Concat { axis: 0 }, &[before.id, after.id], Elem::I64)?;
+    one(cx.op_with(Pad::default(), &[Some(cut.id), Some(pads.id), None, Some(axes)], x.elem)?)
+}
+
+/// The first `lengths[n]` elements of each sequence in reverse order: positions, then a gather.
+fn reverse_sequence(cx: &mut Node) -> Result<Lowered> {
+    let (x, lengths) = (cx.input(0)?, cx.input(1)?);
+    let rank = cx.rank(x);
+    let (batch, time) = (cx.axis(cx.attrs.int("batch_axis", 1)?, rank)?, cx.axis(cx.attrs.int("time_axis", 0)?, rank)?);
+    if batch == time {
+        return Err(ImportError::invalid("batch axis and time axis must differ").found(batch));
+    }
+    let along = |axis: usize| -> Vec<i64> { (0..rank).map(|i| if i == axis { -1 } else { 1 }).collect() };
+    let shape = cx.op(pocketnn::ops::movement::Shape::default(), &[x.id], Elem::I64)?;
+    let at = cx.tensor(pocketnn::Tensor::scalar(i64::try_from(time).unwrap_or(0)));
+    let steps = cx.op(Gather { axis: 0 }, &[shape.id, at], Elem::I64)?;
+    let (zero, unit) = (cx.scalar_like(steps, 0.0)?, cx.scalar_like(steps, 1.0)?);
+    let t = cx.op(Range::default(), &[zero.id, steps.id, unit.id], Elem::I64)?;
+    let t = cx.reshape(t, &along(time))?;
+    let lengths = V { id: cx.as_i64(lengths)?, elem: Elem::I64 };
+    let lengths = cx.reshape(lengths, &along(batch))?;
+    let last = cx.binary(BinaryKind::Sub, lengths, unit)?;
+    let mirrored = cx.binary(BinaryKind::Sub, last, t)?;
+    let inside = cx.compare(BinaryKind::Lt, t, lengths)?;
+    let place = cx.op(Where::default(), &[inside.id, mirrored.id, t.id], Elem::I64)?;
+    let place = cx.op(Expand::default(), &[place.id, shape.id], Elem::I64)?;
+    one(cx.op(GatherElements { axis: i64::try_from(time).unwrap_or(0) }, &[x.id, place.id], x.elem)?)
 }

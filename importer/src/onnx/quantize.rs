@@ -1,7 +1,4 @@
-//! Quantization, computed in f32 around the float operators.
-//!
-//! Integer products are exact: 8-bit operands times each other stay below 2^24 in f32 for up to 257 terms, and longer sums are
-//! made in integers.
+//! Quantization to integers and back, in f32.
 
 use pocketnn::ops::elementwise::{BinaryKind, UnaryKind};
 
@@ -71,7 +68,7 @@ fn dequantize_linear(cx: &mut Node) -> Result<Lowered> {
 }
 
 /// The range of a quantized type.
-fn range(elem: Elem) -> Result<(f64, f64)> {
+pub(super) fn range(elem: Elem) -> Result<(f64, f64)> {
     match elem {
         Elem::U8 => Ok((0.0, 255.0)),
         Elem::I8 => Ok((-128.0, 127.0)),

@@ -29,13 +29,16 @@ pub(super) const NEWEST_OPSET: i64 = 28;
 /// The tables of all families.
 pub(super) const FAMILIES: &[&[Row]] = &[
     super::activation::ROWS,
+    super::attention::ROWS,
     super::constant::ROWS,
     super::control::ROWS,
     super::conv::ROWS,
     super::dense::ROWS,
     super::elementwise::ROWS,
     super::gather::ROWS,
+    super::integer::ROWS,
     super::logic::ROWS,
+    super::loss::ROWS,
     super::movement::ROWS,
     super::norm::ROWS,
     super::pad::ROWS,
