@@ -1,4 +1,4 @@
-//! Walks a graph in its order: constants, inputs, then node by node, each lowered by its row of the registry.
+//! Walks a graph: constants, inputs, then node by node in an order that can run, each lowered by its row of the registry.
 //!
 //! What is not supported does not stop the walk: it is noted, the values that depend on it are marked, and the whole list is
 //! the error at the end. A graph that contradicts itself stops it.
@@ -141,7 +141,7 @@ impl<'m> Walker<'m> {
     /// Lowers the whole model's graph.
     pub fn model(&mut self, mut graph: Graph, opsets: &[(String, i64)]) -> Result<()> {
         let mut env = Env::root(opsets);
-        let needed = super::reach::needed(&graph, &self.options.feed, &self.options.fetch)?;
+        let order = super::reach::order(&graph, &self.options.feed, &self.options.fetch)?;
         let constants: HashSet<String> = graph.initializers.iter().map(|t| t.name.clone()).collect();
         let feeds = super::reach::feeds(&graph, &self.options.feed)?;
         for info in graph.inputs.iter().filter(|i| !constants.contains(&i.name)) {
@@ -154,7 +154,7 @@ impl<'m> Walker<'m> {
         }
         self.initializers(&mut graph, &mut env)?;
         self.budget.nodes(u64::try_from(graph.nodes.len()).unwrap_or(u64::MAX))?;
-        for (n, _) in graph.nodes.iter().zip(&needed).filter(|n| *n.1) {
+        for n in order.iter().filter_map(|&i| graph.nodes.get(i)) {
             self.node(n, &mut env)?;
         }
         self.report.check()?;
@@ -500,5 +500,4 @@ struct Body<'b> {
 fn unknown_value(name: &str) -> ImportError {
     ImportError::invalid("reads a value that nothing before it computes")
         .found(format!("`{name}`"))
-        .help("nodes must stand in an order in which they can run")
 }
