@@ -239,7 +239,12 @@ fn a_known_condition_chooses_its_branch_and_a_known_loop_is_unrolled() {
     };
     let parts = Parts {
         nodes: vec![
-            node("If", &["yes"], &["a"], &[attr_graph("then_branch", &constant(5.0)), attr_graph("else_branch", &constant(7.0))]),
+            node(
+                "If",
+                &["yes"],
+                &["a"],
+                &[attr_graph("then_branch", &constant(5.0)), attr_graph("else_branch", &constant(7.0))],
+            ),
             node("Loop", &["three", "", "a"], &["y"], &[attr_graph("body", &body.encode())]),
         ],
         initializers: vec![tensor("yes", BOOL, &[], &[1]), longs("three", &[], &[3])],
@@ -293,7 +298,11 @@ fn inner_values_can_be_fed_and_fetched() {
     let names = |o: &ImportOptions| {
         let g = import(&chain(), None, o).unwrap().graph;
         let name = |v: &pocketnn::ValueId| g.value(*v).name.clone();
-        (g.inputs().iter().map(name).collect::<Vec<_>>(), g.outputs().iter().map(name).collect::<Vec<_>>(), g.nodes().len())
+        (
+            g.inputs().iter().map(name).collect::<Vec<_>>(),
+            g.outputs().iter().map(name).collect::<Vec<_>>(),
+            g.nodes().len(),
+        )
     };
     assert_eq!(names(&choose(&[], &["a", "b"])), (vec!["x".into()], vec!["a".into(), "b".into()], 2));
     assert_eq!(names(&choose(&["b"], &[])), (vec!["b".into()], vec!["y".into()], 1));
@@ -376,7 +385,9 @@ fn tensors_are_written_and_read_back_bit_by_bit() {
 
 #[test]
 fn element_types_that_nothing_carries_are_named() {
-    for (number, name) in [(8, "string"), (14, "complex64"), (17, "float8e4m3fn"), (22, "int4"), (23, "float4e2m1"), (26, "int2")] {
+    for (number, name) in
+        [(8, "string"), (14, "complex64"), (17, "float8e4m3fn"), (22, "int4"), (23, "float4e2m1"), (26, "int2")]
+    {
         let model = with_constant("Add", &["1"], tensor("b", number, &[1], &[0]), 14, &[]);
         let error = refused(&model);
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}");

@@ -18,10 +18,8 @@ use super::norm::reduce;
 use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
 
-pub(super) const ROWS: &[Row] = &[
-    op("Attention", &[23, 24, 25], attention),
-    op("RotaryEmbedding", &[23], rotary_embedding),
-];
+pub(super) const ROWS: &[Row] =
+    &[op("Attention", &[23, 24, 25], attention), op("RotaryEmbedding", &[23], rotary_embedding)];
 
 /// A positive number of heads.
 fn heads(cx: &Node, name: &str) -> Result<Option<i64>> {
@@ -244,7 +242,10 @@ fn scores(cx: &mut Node, q: V, keys: V, bias: Option<V>) -> Result<(V, V, Option
         2 => Some(masked),
         3 => Some(p),
         other => {
-            return Err(ImportError::invalid("the mode").expected("0 to 3").found(other).at_attribute("qk_matmul_output_mode"));
+            return Err(ImportError::invalid("the mode")
+                .expected("0 to 3")
+                .found(other)
+                .at_attribute("qk_matmul_output_mode"));
         }
     };
     Ok((raw, p, shown))

@@ -498,6 +498,5 @@ struct Body<'b> {
 }
 
 fn unknown_value(name: &str) -> ImportError {
-    ImportError::invalid("reads a value that nothing before it computes")
-        .found(format!("`{name}`"))
+    ImportError::invalid("reads a value that nothing before it computes").found(format!("`{name}`"))
 }

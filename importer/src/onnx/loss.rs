@@ -70,7 +70,9 @@ fn loss(cx: &mut Node, log: V, target: V, weight: Option<V>) -> Result<V> {
     match (reduction.as_str(), weights) {
         ("none", _) => Ok(weighted),
         ("sum", _) => sum(cx, weighted),
-        ("mean", None) => cx.op(Reduce { kind: ReduceKind::Mean, keep_dims: false, ..Reduce::default() }, &[weighted.id], log.elem),
+        ("mean", None) => {
+            cx.op(Reduce { kind: ReduceKind::Mean, keep_dims: false, ..Reduce::default() }, &[weighted.id], log.elem)
+        }
         ("mean", Some(w)) => {
             let (total, weight) = (sum(cx, weighted)?, sum(cx, w)?);
             cx.binary(BinaryKind::Div, total, weight)

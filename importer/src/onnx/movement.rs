@@ -123,8 +123,10 @@ fn squeeze(cx: &mut Node) -> Result<Lowered> {
     let x = cx.input(0)?;
     let axes = axes(cx)?;
     if axes.is_none() && cx.shape(x).iter().any(is_undecided) {
-        return Err(ImportError::unsupported("squeezing every axis of extent 1 where extents are computed while running is not supported")
-            .expected("a list of axes"));
+        return Err(ImportError::unsupported(
+            "squeezing every axis of extent 1 where extents are computed while running is not supported",
+        )
+        .expected("a list of axes"));
     }
     one(cx.op_with(Squeeze::default(), &[Some(x.id), axes], x.elem)?)
 }

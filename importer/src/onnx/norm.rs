@@ -205,7 +205,10 @@ fn lp(cx: &mut Node) -> Result<Lowered> {
         1 => ReduceKind::L1,
         2 => ReduceKind::L2,
         other => {
-            return Err(ImportError::invalid("the order of the norm").expected("1 or 2").found(other).at_attribute("p"));
+            return Err(ImportError::invalid("the order of the norm")
+                .expected("1 or 2")
+                .found(other)
+                .at_attribute("p"));
         }
     };
     let norm = reduce(cx, kind, x, &[axis])?;

@@ -46,7 +46,9 @@ pub(super) fn order(graph: &Graph, feed: &[String], fetch: &[String]) -> Result<
                         match state.get(before) {
                             Some(State::New) => open.push(before),
                             Some(State::Open) => {
-                                return Err(ImportError::invalid("the node depends on its own result").at_op(&node.op_type).at_node(&node.name));
+                                return Err(ImportError::invalid("the node depends on its own result")
+                                    .at_op(&node.op_type)
+                                    .at_node(&node.name));
                             }
                             _ => {}
                         }
