@@ -128,7 +128,7 @@ fn safetensors(bytes: &[u8]) -> Option<Format> {
 /// Tells the three protobuf formats apart by the fields of the outermost message.
 fn protobuf(bytes: &[u8]) -> Option<Format> {
     let fields = top_level_fields(bytes)?;
-    let has = |number: u64, wire: u64| fields.iter().any(|&f| f == (number, wire));
+    let has = |number: u64, wire: u64| fields.contains(&(number, wire));
     let only = |allowed: &[(u64, u64)]| fields.iter().all(|f| allowed.contains(f));
     const VARINT: u64 = 0;
     const BYTES: u64 = 2;

@@ -144,7 +144,7 @@ pub fn finish(cx: &mut Cx<'_, '_>, x: ValueId, axis: i64) -> Result<ValueId> {
 fn sparsemax(cx: &mut Cx<'_, '_>, x: ValueId, axis: i64) -> Result<ValueId> {
     let at = cx.axis(axis, x)?;
     let end = cx.axis_to_end(x, at)?;
-    let n = cx.known(x, at)?;
+    let n = cx.bounded(cx.known(x, at)?, 1 << 20, "channels")?;
     let k = cx.lw.b.integers(&[int(n)]);
     let sorted =
         cx.node(pocketnn::ops::gather::TopK { axis: -1, largest: true, sorted: true }, &[Some(end), Some(k)], 2)?;

@@ -28,7 +28,7 @@ impl<'a> Archive<'a> {
 
     /// Names of all entries, for messages.
     pub fn names(&self) -> Vec<String> {
-        self.zip.file_names().filter_map(|n| n.ok().map(|n| n.into_owned())).take(20).collect()
+        self.zip.file_names().filter_map(|n| n.ok().map(std::borrow::Cow::into_owned)).take(20).collect()
     }
 
     /// A text entry.

@@ -199,6 +199,14 @@ impl Cx<'_, '_> {
         })
     }
 
+    /// An extent that decides how many nodes or constants are made, and must stay below `limit`.
+    pub fn bounded(&self, n: usize, limit: usize, what: &str) -> Result<usize> {
+        if n <= limit {
+            return Ok(n);
+        }
+        Err(ImportError::limits(format!("too many {what}")).expected(format!("at most {limit}")).found(n))
+    }
+
     /// Checks the rank of the input.
     pub fn expect_rank(&self, x: ValueId, rank: usize) -> Result<()> {
         if self.rank(x) == rank {

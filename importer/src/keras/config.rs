@@ -122,12 +122,6 @@ impl Config {
         self.get(key).map_or(Ok(default), |v| to_i64(key, v))
     }
 
-    /// Number.
-    pub fn f32(&self, key: &str) -> Result<f32> {
-        let value = self.get(key).ok_or_else(|| missing(key))?;
-        to_f32(key, value)
-    }
-
     /// Number with a default.
     pub fn f32_or(&self, key: &str, default: f32) -> Result<f32> {
         self.get(key).map_or(Ok(default), |v| to_f32(key, v))

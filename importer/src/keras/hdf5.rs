@@ -35,7 +35,13 @@ impl<'a> File<'a> {
             .with_max_chunk_bytes(max(limits.max_tensor_bytes.min(1 << 30)))
             .with_max_object_header_bytes(max(limits.max_text_bytes.min(64 << 20)))
             .with_chunk_cache_bytes(1 << 20);
+        let found = bytes.len() as u64;
         let inner = guard("/", || Hdf5File::from_vec_with_options(bytes, options))?;
+        let superblock = inner.superblock();
+        let expected = superblock.eof_address;
+        if superblock.base_address == 0 && found < expected {
+            return Err(ImportError::format("the file is cut off").expected(format!("{expected} bytes")).found(found).at_offset(found));
+        }
         Ok(Self { inner, budget })
     }
 

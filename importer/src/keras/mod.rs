@@ -7,6 +7,8 @@
 //! A family file holds its rows (classes, arrays, function) and the functions. To support a layer, write its row and function; nothing
 //! else changes. A function sees a [`call::Cx`]: arguments, configuration (a field that nobody read is an error) and weights.
 
+#![allow(clippy::unnecessary_wraps, reason = "functions of a table share one type")]
+
 mod activation;
 mod archive;
 mod attention;

@@ -69,8 +69,6 @@ pub struct Layer {
     pub calls: Vec<Call>,
     /// The inner model, if the layer is one.
     pub model: Option<Box<Model>>,
-    /// Shape of the first input without the batch, if the file says it (`build_config`).
-    pub build_shape: Option<Vec<Value>>,
 }
 
 impl Layer {
@@ -95,7 +93,6 @@ impl Layer {
         Ok(Self {
             custom: is_custom(value),
             config: if nested { Map::new() } else { names::fields(&class, version, fields) },
-            build_shape: value.pointer("/build_config/input_shape").and_then(Value::as_array).cloned(),
             class,
             original,
             name,
@@ -116,8 +113,6 @@ pub struct Model {
     pub inputs: Vec<Reference>,
     /// Outputs in order.
     pub outputs: Vec<Reference>,
-    /// True if one layer follows the other.
-    pub sequential: bool,
     /// Shape of the input of a sequential model that has no input layer, batch first.
     pub input_shape: Option<Vec<Value>>,
 }
@@ -250,7 +245,6 @@ fn sequential(value: &Value, config: &Value, version: u8, depth: u32, budget: &B
         layers,
         inputs: vec![first],
         outputs: previous.into_iter().collect(),
-        sequential: true,
         input_shape,
     })
 }
@@ -304,7 +298,6 @@ fn input_layer(layers: &[Layer], shape: Option<&[Value]>) -> Layer {
         custom: false,
         calls: Vec::new(),
         model: None,
-        build_shape: None,
     }
 }
 
@@ -325,7 +318,7 @@ fn functional(_value: &Value, config: &Value, version: u8, depth: u32, budget: &
         }
         layers.push(layer);
     }
-    let counts = list.iter().map(|l| inbound(l).map_or(0, |n| n.len())).collect();
+    let counts = list.iter().map(|l| inbound(l).map_or(0, Vec::len)).collect();
     let mut reader = Reader { index: &index, offsets: BTreeMap::new(), counts };
     reader.find_offsets(&layers, list, config, version);
     let mut calls = Vec::new();
@@ -346,7 +339,7 @@ fn functional(_value: &Value, config: &Value, version: u8, depth: u32, budget: &
     };
     let (inputs, outputs) = (ends("input_layers")?, ends("output_layers")?);
     let name = config.get("name").and_then(Value::as_str).unwrap_or("model").to_owned();
-    Ok(Model { name, layers, inputs, outputs, sequential: false, input_shape: None })
+    Ok(Model { name, layers, inputs, outputs, input_shape: None })
 }
 
 fn inbound(layer: &Value) -> Option<&Vec<Value>> {

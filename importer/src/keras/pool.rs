@@ -108,6 +108,7 @@ fn adaptive(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
 /// Part `i` of an axis reaches from `floor(i n / size)` to `ceil((i + 1) n / size)`.
 fn adaptive_axis(cx: &mut Cx<'_, '_>, x: ValueId, axis: usize, size: usize, kind: ReduceKind) -> Result<ValueId> {
     let n = cx.known(x, axis)?;
+    cx.bounded(size, 4096, "windows")?;
     let mut parts = Vec::new();
     for i in 0..size {
         let start = i.saturating_mul(n) / size;

@@ -73,10 +73,10 @@ fn reshape(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         }
         let fixed: Option<usize> =
             target.iter().skip(1).try_fold(1usize, |n, &d| usize::try_from(d).ok().and_then(|d| n.checked_mul(d)));
-        if let (Some(n), Some(m)) = (fixed, elements(&cx.shape(x))) {
-            if n != m {
-                return Err(wrong("target_shape", &format!("{m} elements"), &shape));
-            }
+        if let (Some(n), Some(m)) = (fixed, elements(&cx.shape(x)))
+            && n != m
+        {
+            return Err(wrong("target_shape", &format!("{m} elements"), &shape));
         }
         return one(cx.reshape(x, &target)?);
     }

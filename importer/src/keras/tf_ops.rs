@@ -191,6 +191,9 @@ fn matmul(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
             return Ok(x);
         }
         let rank = cx.rank(x);
+        if rank < 2 {
+            return Err(ImportError::invalid("a transposed operand without two axes").at_attribute(key));
+        }
         let mut perm: Vec<usize> = (0..rank).collect();
         perm.swap(rank.saturating_sub(1), rank.saturating_sub(2));
         cx.transpose(x, &perm)

@@ -101,11 +101,6 @@ impl Weights {
         Self { paths: inside.collect() }
     }
 
-    /// True if the slot has an array.
-    pub fn has(&self, slot: &str) -> bool {
-        self.paths.contains_key(slot)
-    }
-
     /// Reads the array of a slot.
     pub fn read(&self, file: Option<&File<'_>>, slot: &str) -> Result<Array> {
         let (Some(file), Some(path)) = (file, self.paths.get(slot)) else {

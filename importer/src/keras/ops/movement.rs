@@ -286,7 +286,7 @@ fn repeat(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         Some(v) => (x, cx.axis(to_i64("axis", &v)?, x)?),
         None => (cx.reshape(x, &[-1])?, 0),
     };
-    let n = cx.known(x, axis)?;
+    let n = cx.bounded(cx.known(x, axis)?, 1 << 24, "repeated elements")?;
     let times = |i: usize| if repeats.len() == 1 { repeats.first() } else { repeats.get(i) };
     let mut indices = Vec::new();
     for i in 0..n {
@@ -339,6 +339,7 @@ fn split(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         if !valid {
             return Err(wrong("indices_or_sections", &format!("a divisor of {n}"), &sections));
         }
+        cx.bounded(usize::try_from(count).unwrap_or(usize::MAX), 4096, "parts")?;
         let part = n.checked_div(count).unwrap_or(n);
         (0..count).map(|_| part).collect()
     };
@@ -360,7 +361,7 @@ fn unstack(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let x = cx.input()?.id;
     cx.config.ignore(&["num"]);
     let axis = integer_axis(cx, 2, "axis", 0, x)?;
-    let n = cx.known(x, axis)?;
+    let n = cx.bounded(cx.known(x, axis)?, 4096, "parts")?;
     let mut parts = Vec::new();
     for i in 0..n {
         let part = cx.slice(x, axis, int(i), int(i.saturating_add(1)), 1)?;

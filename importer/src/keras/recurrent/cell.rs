@@ -224,15 +224,12 @@ pub fn step(cx: &mut Cx<'_, '_>, cell: &Cell, constants: &Constants, z: ValueId,
                 apply(cx, cell.gate, sum, -1)
             };
             let (update, reset) = (gate(cx, 0)?, gate(cx, 1)?);
-            let from_state = match constants.candidate {
-                Some(kernel) => {
-                    let kept = cx.binary(BinaryKind::Mul, reset, h)?;
-                    cx.op(Dense::default(), &[kept, kernel])?
-                }
-                None => {
-                    let product = part(cx, r, 2, u)?;
-                    cx.binary(BinaryKind::Mul, reset, product)?
-                }
+            let from_state = if let Some(kernel) = constants.candidate {
+                let kept = cx.binary(BinaryKind::Mul, reset, h)?;
+                cx.op(Dense::default(), &[kept, kernel])?
+            } else {
+                let product = part(cx, r, 2, u)?;
+                cx.binary(BinaryKind::Mul, reset, product)?
             };
             let own = part(cx, z, 2, u)?;
             let sum = cx.binary(BinaryKind::Add, own, from_state)?;

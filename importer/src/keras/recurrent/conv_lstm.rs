@@ -54,7 +54,7 @@ pub fn lower(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let kernel = cx.array("kernel", kernel)?;
     let recurrent = cx.array("recurrent_kernel", recurrent)?;
     let bias = bias.map(|b| cx.array("bias", b)).transpose()?;
-    let steps = cx.known(x, 1)?;
+    let steps = cx.bounded(cx.known(x, 1)?, 4096, "steps")?;
     let mut state: Option<(ValueId, ValueId)> = None;
     let mut outputs = Vec::new();
     let order: Vec<usize> = if backwards { (0..steps).rev().collect() } else { (0..steps).collect() };
