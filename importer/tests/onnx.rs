@@ -316,6 +316,9 @@ fn dimensions_by_name_become_numbers() {
     let model = single("Relu", &["N", "3"], 14, &[]);
     let g = import(&model, None, &ImportOptions { dims, ..options() }).unwrap().graph;
     assert_eq!(g.ty(g.outputs()[0]).to_string(), "f32[4, 3]");
+    let dims = [("batch".to_string(), 4usize)].into();
+    let error = import(&model, None, &ImportOptions { dims, ..options() }).unwrap_err();
+    assert!(error.to_string().contains("expected N, found batch"), "{error}");
 }
 
 /// A model whose only weight is in another file, by these entries.

@@ -31,7 +31,7 @@ fn heads(cx: &Node, name: &str) -> Result<Option<i64>> {
 }
 
 /// `[N, S, heads * D]` as `[N, heads, S, D]`.
-fn split_heads(cx: &mut Node, x: V, count: i64) -> Result<V> {
+pub(super) fn split_heads(cx: &mut Node, x: V, count: i64) -> Result<V> {
     let x = cx.reshape(x, &[0, 0, count, -1])?;
     cx.transpose(x, &[0, 2, 1, 3])
 }
@@ -43,7 +43,7 @@ fn extent(cx: &mut Node, x: V, axis: i64) -> Result<V> {
 }
 
 /// Each of the `heads` of keys or values repeated for the query heads that share it.
-fn shared_heads(cx: &mut Node, x: V, query_heads: usize) -> Result<V> {
+pub(super) fn shared_heads(cx: &mut Node, x: V, query_heads: usize) -> Result<V> {
     let own = cx.extent(x, 1).filter(|&h| h > 0 && query_heads.is_multiple_of(h)).ok_or_else(|| {
         ImportError::invalid("the number of query heads must be a known multiple of the heads of keys and values")
             .found(query_heads)
@@ -227,7 +227,7 @@ fn scores(cx: &mut Node, q: V, keys: V, bias: Option<V>) -> Result<(V, V, Option
         s = cx.binary(BinaryKind::Add, s, bias)?;
     }
     let masked = s;
-    let mut p = cx.op(Softmax { axis: -1, log: false, ..Softmax::default() }, &[s.id], s.elem)?;
+    let mut p = cx.op(Softmax { axis: -1, log: false }, &[s.id], s.elem)?;
     if let Some(bias) = bias {
         // A query that may attend to nothing gets zeros.
         let most = reduce(cx, ReduceKind::Max, bias, &[-1])?;

@@ -105,7 +105,7 @@ pub(super) fn cast_to(cx: &mut Node, x: V, to: Elem) -> Result<V> {
         Elem::Bf16 => DType::BF16,
         _ => return Ok(V { id, elem: to }),
     };
-    let rounded = cx.emit(Cast { to: narrow, ..Cast::default() }, &[Some(id)], 1)?;
+    let rounded = cx.emit(Cast { to: narrow }, &[Some(id)], 1)?;
     let rounded = rounded.first().copied().ok_or_else(|| ImportError::invalid("an op without output"))?;
     cx.typed(rounded, to)
 }

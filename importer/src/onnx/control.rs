@@ -102,9 +102,8 @@ fn repeat(cx: &mut Node) -> Result<Lowered> {
         inputs.append(&mut state);
         let env = cx.env;
         let mut out = cx.walker.subgraph(body, env, inputs)?.into_iter();
-        let next = match out.next() {
-            Some(Value::Tensor(v)) => v,
-            _ => return Err(ImportError::invalid("the body's first output must be a truth value")),
+        let Some(Value::Tensor(next)) = out.next() else {
+            return Err(ImportError::invalid("the body's first output must be a truth value"));
         };
         state.extend(out.by_ref().take(carried));
         collect(&mut slices, out)?;

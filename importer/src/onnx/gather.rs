@@ -108,12 +108,11 @@ fn non_zero(cx: &mut Node) -> Result<Lowered> {
 /// The slices for which a condition holds: positions of true, then gather.
 fn compress(cx: &mut Node) -> Result<Lowered> {
     let (mut x, condition) = (cx.input(0)?, cx.input(1)?);
-    let axis = match cx.attrs.opt_int("axis")? {
-        Some(axis) => axis,
-        None => {
-            x = cx.reshape(x, &[-1])?;
-            0
-        }
+    let axis = if let Some(axis) = cx.attrs.opt_int("axis")? {
+        axis
+    } else {
+        x = cx.reshape(x, &[-1])?;
+        0
     };
     let places = cx.op(NonZero::default(), &[condition.id], Elem::I64)?;
     let places = cx.reshape(places, &[-1])?;

@@ -3,7 +3,7 @@
 //! What is not supported does not stop the walk: it is noted, the values that depend on it are marked, and the whole list is
 //! the error at the end. A graph that contradicts itself stops it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pocketnn::ops::elementwise::Cast;
 use pocketnn::ops::movement::Identity;
@@ -76,6 +76,8 @@ pub(super) struct Walker<'m> {
     inputs: HashSet<ValueId>,
     /// f32 values that are stored as half-precision constants.
     halves: HashMap<ValueId, ValueId>,
+    /// Names of the symbolic dimensions of the inputs.
+    symbols: BTreeSet<String>,
     depth: u32,
     ops: u64,
     warned: HashSet<String>,
@@ -99,6 +101,7 @@ impl<'m> Walker<'m> {
             named: HashSet::new(),
             inputs: HashSet::new(),
             halves: HashMap::new(),
+            symbols: BTreeSet::new(),
             depth: 0,
             ops: 0,
             warned: HashSet::new(),
@@ -128,10 +131,7 @@ impl<'m> Walker<'m> {
         if self.builder.ty(stored).dtype == to {
             return Ok(V { id: stored, elem });
         }
-        let id = self
-            .builder
-            .op(Cast { to, ..Cast::default() }, &[stored], &format!("{name}/{to}"))
-            .map_err(|e| runtime(&e))?;
+        let id = self.builder.op(Cast { to }, &[stored], &format!("{name}/{to}")).map_err(|e| runtime(&e))?;
         if self.builder.constant_of(id).is_none() {
             self.halves.insert(id, stored);
         }
@@ -151,6 +151,12 @@ impl<'m> Walker<'m> {
         }
         for info in &feeds {
             self.input(info, &mut env)?;
+        }
+        if let Some(name) = self.options.dims.keys().find(|&d| !self.symbols.contains(d)) {
+            let known: Vec<&str> = self.symbols.iter().map(String::as_str).collect();
+            return Err(ImportError::invalid("no input has a dimension of this name")
+                .expected(if known.is_empty() { "none".to_owned() } else { known.join(", ") })
+                .found(name));
         }
         self.initializers(&mut graph, &mut env)?;
         self.budget.nodes(u64::try_from(graph.nodes.len()).unwrap_or(u64::MAX))?;
@@ -254,12 +260,12 @@ impl<'m> Walker<'m> {
             return Ok(V { id, elem });
         }
         let name = format!("{}/{to}", info.name);
-        let id = self.builder.op(Cast { to, ..Cast::default() }, &[id], &name).map_err(|e| runtime(&e))?;
+        let id = self.builder.op(Cast { to }, &[id], &name).map_err(|e| runtime(&e))?;
         Ok(V { id, elem })
     }
 
     /// A dimension: a number, the caller's number for its name, or a symbol.
-    fn dim(&self, input: &str, axis: usize, extent: &Extent) -> Result<Dim> {
+    fn dim(&mut self, input: &str, axis: usize, extent: &Extent) -> Result<Dim> {
         let name = match extent {
             Extent::Known(n) => {
                 return Ok(Dim::from(crate::to_usize(u64::try_from(*n).unwrap_or(u64::MAX), "a dimension")?));
@@ -267,6 +273,7 @@ impl<'m> Walker<'m> {
             Extent::Symbol(name) => name.clone(),
             Extent::Unknown => format!("{input}.{axis}"),
         };
+        self.symbols.insert(name.clone());
         Ok(self.options.dims.get(&name).map_or_else(|| Dim::symbol(&name), |&n| Dim::from(n)))
     }
 
@@ -289,7 +296,7 @@ impl<'m> Walker<'m> {
                 // The name is for the stored form; what carries it takes another.
                 self.builder.rename(v.id, &format!("{name}/{}", self.builder.ty(v.id).dtype));
             }
-            self.builder.op(Cast { to: stored, ..Cast::default() }, &[v.id], name).map_err(fail)?
+            self.builder.op(Cast { to: stored }, &[v.id], name).map_err(fail)?
         } else if free(self, v.id) {
             self.builder.rename(v.id, name);
             v.id

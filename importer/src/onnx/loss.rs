@@ -24,7 +24,7 @@ fn negative_log_likelihood(cx: &mut Node) -> Result<Lowered> {
 
 fn softmax_cross_entropy(cx: &mut Node) -> Result<Lowered> {
     let (x, target, weight) = (cx.input(0)?, cx.input(1)?, cx.maybe(2)?);
-    let log = cx.op(Softmax { axis: 1, log: true, ..Softmax::default() }, &[x.id], x.elem)?;
+    let log = cx.op(Softmax { axis: 1, log: true }, &[x.id], x.elem)?;
     Ok(vec![loss(cx, log, target, weight)?.into(), log.into()])
 }
 

@@ -11,6 +11,8 @@
 //! float16 and bfloat16 are computed in f32: inputs and outputs keep their type, constants keep their stored precision, and a
 //! conversion to half precision in the middle of a graph rounds.
 
+#![allow(clippy::unnecessary_wraps, reason = "lowerings share one signature")]
+
 mod activation;
 mod attention;
 mod attrs;
@@ -39,6 +41,7 @@ mod reduce;
 mod registry;
 mod resize;
 mod softmax;
+mod stateful;
 mod tensor;
 mod window;
 mod wire;

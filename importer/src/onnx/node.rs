@@ -42,6 +42,7 @@ pub(super) fn one(v: V) -> Result<Lowered> {
 }
 
 /// The operator that is being lowered.
+#[allow(clippy::struct_field_names, reason = "the node of the source, beside what it means here")]
 pub(super) struct Node<'n, 'm> {
     pub walker: &'n mut Walker<'m>,
     pub node: &'n proto::Node,
@@ -209,7 +210,7 @@ impl Node<'_, '_> {
         if self.walker.builder.ty(id).dtype == to {
             return Ok(id);
         }
-        let out = self.emit(Cast { to, ..Cast::default() }, &[Some(id)], 1)?;
+        let out = self.emit(Cast { to }, &[Some(id)], 1)?;
         out.first().copied().ok_or_else(|| ImportError::invalid("an op without output"))
     }
 

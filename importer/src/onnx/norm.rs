@@ -47,7 +47,7 @@ fn batch(cx: &mut Node) -> Result<Lowered> {
     cx.no_output_from(1, "the statistics of a batch are those of training")?;
     let [scale, bias, mean, variance] = rest;
     if spatial {
-        let op = BatchNorm { epsilon, ..BatchNorm::default() };
+        let op = BatchNorm { epsilon };
         return one(cx.op(op, &[x.id, scale.id, bias.id, mean.id, variance.id], x.elem)?);
     }
     let inverse = inverse_root(cx, variance, epsilon)?;
@@ -105,7 +105,7 @@ fn instance(cx: &mut Node) -> Result<Lowered> {
     let (x, scale, bias) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
     cx.floats_only(x)?;
     let epsilon = cx.attrs.float("epsilon", EPSILON)?;
-    one(cx.op(GroupNorm { groups: 0, epsilon, ..GroupNorm::default() }, &[x.id, scale.id, bias.id], x.elem)?)
+    one(cx.op(GroupNorm { groups: 0, epsilon }, &[x.id, scale.id, bias.id], x.elem)?)
 }
 
 /// Scale and bias are one number a group in opset 18, one a channel from opset 21 on.
@@ -132,7 +132,7 @@ fn group(cx: &mut Node) -> Result<Lowered> {
         }
     }
     let [scale, bias] = parameters;
-    one(cx.op(GroupNorm { groups: count, epsilon, ..GroupNorm::default() }, &[x.id, scale.id, bias.id], x.elem)?)
+    one(cx.op(GroupNorm { groups: count, epsilon }, &[x.id, scale.id, bias.id], x.elem)?)
 }
 
 fn lrn(cx: &mut Node) -> Result<Lowered> {
@@ -144,7 +144,7 @@ fn lrn(cx: &mut Node) -> Result<Lowered> {
     })?;
     let (alpha, beta) = (cx.attrs.float("alpha", 1e-4)?, cx.attrs.float("beta", 0.75)?);
     let bias = cx.attrs.float("bias", 1.0)?;
-    one(cx.op(Lrn { size, alpha, beta, bias, ..Lrn::default() }, &[x.id], x.elem)?)
+    one(cx.op(Lrn { size, alpha, beta, bias }, &[x.id], x.elem)?)
 }
 
 /// Mean and inverse deviation are outputs too; where they are wanted the normalisation is written out.
@@ -154,7 +154,7 @@ fn layer(cx: &mut Node) -> Result<Lowered> {
     cx.attrs.ignore(&["stash_type"]);
     let (axis, epsilon) = (cx.attrs.int("axis", -1)?, cx.attrs.float("epsilon", EPSILON)?);
     if !cx.wants(1) && !cx.wants(2) {
-        let op = LayerNorm { axis, epsilon, rms: false, ..LayerNorm::default() };
+        let op = LayerNorm { axis, epsilon, rms: false };
         return one(cx.op_with(op, &[Some(x.id), Some(scale.id), bias.map(|b| b.id)], x.elem)?);
     }
     let rank = cx.rank(x);
@@ -179,7 +179,7 @@ fn rms(cx: &mut Node) -> Result<Lowered> {
     cx.floats_only(x)?;
     cx.attrs.ignore(&["stash_type"]);
     let (axis, epsilon) = (cx.attrs.int("axis", -1)?, cx.attrs.float("epsilon", EPSILON)?);
-    one(cx.op(LayerNorm { axis, epsilon, rms: true, ..LayerNorm::default() }, &[x.id, scale.id], x.elem)?)
+    one(cx.op(LayerNorm { axis, epsilon, rms: true }, &[x.id, scale.id], x.elem)?)
 }
 
 /// `(x - mean) / (deviation + 1e-9)`, the deviation without correction, as the operator's function body has it.

@@ -48,6 +48,7 @@ pub(super) const FAMILIES: &[&[Row]] = &[
     super::reduce::ROWS,
     super::resize::ROWS,
     super::softmax::ROWS,
+    super::stateful::ROWS,
     super::window::ROWS,
 ];
 

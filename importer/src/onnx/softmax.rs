@@ -12,8 +12,8 @@ use crate::error::Result;
 
 pub(super) const ROWS: &[Row] = &[
     op("Hardmax", &[1, 11, 13], |cx| along(cx, |axis| Hardmax { axis }.into())),
-    op("LogSoftmax", &[1, 11, 13], |cx| along(cx, |axis| Softmax { axis, log: true, ..Softmax::default() }.into())),
-    op("Softmax", &[1, 11, 13], |cx| along(cx, |axis| Softmax { axis, log: false, ..Softmax::default() }.into())),
+    op("LogSoftmax", &[1, 11, 13], |cx| along(cx, |axis| Softmax { axis, log: true }.into())),
+    op("Softmax", &[1, 11, 13], |cx| along(cx, |axis| Softmax { axis, log: false }.into())),
 ];
 
 /// From opset 13 on one axis; before, the axes from `axis` on are one.

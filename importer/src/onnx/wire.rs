@@ -50,6 +50,7 @@ enum Content {
     Bytes,
 }
 
+#[allow(clippy::unnested_or_patterns, clippy::enum_glob_use, reason = "one line a field reads as the schema does")]
 /// The content of field `number` of `message`; fields that are not known are kept by the decoder as bytes.
 fn content(message: Message, number: u64) -> Content {
     use Message::*;
