@@ -19,6 +19,7 @@ pub mod movement;
 pub mod norm;
 pub mod par;
 pub mod peak;
+pub mod pool;
 pub mod recurrent;
 pub mod reduce;
 pub mod reference;

@@ -1,7 +1,7 @@
 //! Convolutions against their naive twin: random shapes, every instruction set, one thread and two.
 
 use pocketnn_kernels::activation::Activation;
-use pocketnn_kernels::conv::{Conv, ConvDesc, Residual, Source};
+use pocketnn_kernels::conv::{Conv, ConvDesc, ConvTranspose, ConvTransposeDesc, Residual, Source};
 use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::{Blocked, Order, pack};
 use pocketnn_kernels::par::{Parallel, Serial};
@@ -248,4 +248,75 @@ fn misfits_are_errors_that_name_the_part() {
     assert!(e.contains("input: expected 128 elements, found 127"), "{e}");
     let e = conv.apply(&x, &mut y, Residual::Add(&x[..32]), &mut [], &Serial).unwrap_err().to_string();
     assert!(e.contains("residual"), "{e}");
+}
+
+#[test]
+fn transposed_shapes() {
+    let mut rng = Rng::new(5);
+    for _ in 0..300 {
+        let rank = rng.range(1, 3);
+        let groups = rng.pick(&[1, 1, 1, 2, 3]);
+        let mut desc = ConvTransposeDesc {
+            input: Blocked::new(rng.pick(&[1, 1, 2, 0]), groups * rng.pick(&[1, 3, 8, 12]), [1; 3]),
+            channels: groups * rng.pick(&[1, 5, 8, 16, 40]),
+            kernel: [1; 3],
+            stride: [1; 3],
+            dilation: [1; 3],
+            pads: [(0, 0); 3],
+            output_padding: [0; 3],
+            groups,
+            output_halo: halo(&mut rng, [(0, 0); 3]),
+            activation: rng.pick(&ACTIVATIONS),
+        };
+        for i in 3 - rank..3 {
+            desc.input.size[i] = rng.pick(&[1, 2, 3, 5, 8, 14]);
+            desc.kernel[i] = rng.pick(&[1, 2, 3, 4, 5]);
+            desc.stride[i] = rng.pick(&[1, 2, 2, 3]);
+            desc.dilation[i] = rng.pick(&[1, 1, 2]);
+            desc.pads[i] = rng.pick(&[(0, 0), (1, 1), (0, 1), (2, 0)]);
+            desc.output_padding[i] = rng.below(desc.stride[i]);
+        }
+        desc.input.halo = halo(&mut rng, desc.required_halo().unwrap());
+        check_transposed(&mut rng, &desc);
+    }
+}
+
+/// The bound is that of [`check`].
+fn check_transposed(rng: &mut Rng, d: &ConvTransposeDesc) {
+    let output = d.output().unwrap();
+    let taps: usize = d.kernel.iter().product();
+    let x = rng.floats(d.input.n * d.input.c * d.input.positions());
+    let w = rng.floats(d.input.c * d.channels / d.groups * taps);
+    let bias = (rng.below(2) == 0).then(|| rng.floats(d.channels));
+    let params = ConvParams {
+        stride: d.stride.to_vec(),
+        dilation: d.dilation.to_vec(),
+        pads: d.pads.to_vec(),
+        groups: d.groups,
+        output_padding: d.output_padding.to_vec(),
+    };
+    let x_shape: Vec<usize> = [d.input.n, d.input.c].into_iter().chain(d.input.size).collect();
+    let w_shape: Vec<usize> = [d.input.c, d.channels / d.groups].into_iter().chain(d.kernel).collect();
+    let (want, _) = reference::conv::conv_transpose(&x, &x_shape, &w, &w_shape, bias.as_deref(), &params);
+    let want: Vec<f32> =
+        want.iter().map(|&v| reference::activation::eval(&d.activation, f64::from(v)) as f32).collect();
+    let bound = 2.0 * f32::EPSILON * (d.input.c * taps) as f32 * (d.input.c * taps) as f32 / 4.0 + 1e-6;
+    let mut fused: Option<Vec<f32>> = None;
+    for isa in Isa::available() {
+        let conv = ConvTranspose::new(isa, d, &w, bias.as_deref()).unwrap();
+        let run = |par: &dyn Parallel| {
+            let mut y = vec![f32::NAN; output.len()];
+            conv.apply(&block(&x, &d.input), &mut y, par).unwrap();
+            y
+        };
+        let y = run(&Serial);
+        for (i, (g, e)) in unblock(&y, &output).iter().zip(&want).enumerate() {
+            assert!((g - e).abs() <= bound, "{isa}, element {i}: {g}, expected {e}\n{d:?}");
+        }
+        assert_zero_outside(&y, &output);
+        assert!(same(&y, &run(&Threads(2))), "{isa}: two threads give other bits\n{d:?}");
+        if isa.fused() {
+            assert!(same(fused.get_or_insert_with(|| y.clone()), &y), "{isa} gives other bits\n{d:?}");
+        }
+    }
 }

@@ -203,14 +203,14 @@ fn runs(spec: &Spec, weights: &ConvWeights) -> Result<(Vec<Run>, usize)> {
         for tap in &spec.taps {
             let offset = block * spec.x.block + tap;
             if let Some(last) = runs[first..].last_mut()
-                && last.offset as usize + last.len as usize == offset
+                && last.offset as usize + last.len == offset
             {
-                last.len += len as u32;
+                last.len += len;
                 continue;
             }
             let offset = u32::try_from(offset)
                 .map_err(|_| Error::new("conv", format!("input: an image of {} floats is too large", spec.x.image)))?;
-            runs.push(Run { offset, len: len as u32 });
+            runs.push(Run { offset, len });
         }
         if block == 0 {
             per_block = runs.len();

@@ -22,9 +22,11 @@ mod direct;
 mod pack;
 mod source;
 mod tile;
+mod transposed;
 
 pub use desc::{ConvDesc, Source};
 pub use pack::ConvWeights;
+pub use transposed::{ConvTranspose, ConvTransposeDesc};
 
 use crate::error::check_len;
 use crate::isa::Isa;

@@ -1,42 +1,10 @@
 //! Weights in panels: `[panel][step][8 or 16 outputs]`, in the order in which the matrix tile walks them.
 
 use super::{ConvDesc, Source};
+use crate::gemm::aligned::Aligned;
 use crate::layout::BLOCK;
 use crate::{Error, Result};
 use std::ops::Range;
-
-/// Floats whose first one lies at the start of a cache line.
-#[derive(Debug)]
-pub struct Aligned {
-    data: Vec<f32>,
-    start: usize,
-    len: usize,
-}
-
-/// Floats of a cache line.
-const LINE: usize = 16;
-
-impl Aligned {
-    /// Zeros.
-    pub fn zeros(len: usize) -> Self {
-        let data = vec![0.0; len + LINE];
-        let start = data.as_ptr().align_offset(4 * LINE).min(LINE);
-        Self { data, start, len }
-    }
-}
-
-impl std::ops::Deref for Aligned {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
-        &self.data[self.start..self.start + self.len]
-    }
-}
-
-impl std::ops::DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.data[self.start..self.start + self.len]
-    }
-}
 
 /// One or two blocks of outputs that are computed together.
 #[derive(Clone, Debug, PartialEq, Eq)]

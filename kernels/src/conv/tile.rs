@@ -68,10 +68,12 @@ impl Kernel for Chunk<'_> {
         while i < mine.end {
             let panel = &panels[i];
             let next = panels[i + 1..mine.end].first();
-            if S::WIDE && next.is_some_and(|n| panel.width == 2 && n.width == 2 && n.inputs == panel.inputs) {
-                strip.run::<S, _, 2>(s.pair(), panel, S::ROWS);
-                i += 2;
-                continue;
+            if const { S::WIDE } {
+                if next.is_some_and(|n| panel.width == 2 && n.width == 2 && n.inputs == panel.inputs) {
+                    strip.run::<S, _, 2>(s.pair(), panel, S::ROWS);
+                    i += 2;
+                    continue;
+                }
             }
             if panel.width == 2 {
                 strip.run::<S, _, 1>(s.pair(), panel, S::ROWS);
@@ -151,7 +153,7 @@ impl<'a> Strip<'a> {
         let all = panel.inputs.end == weights.channels.input_blocks();
         let end = if all { self.conv.runs.len() } else { panel.inputs.end * per_block };
         let runs = &self.conv.runs[(panel.inputs.start * per_block).min(end)..end];
-        let steps: usize = runs.iter().map(|r| r.len as usize).sum();
+        let steps: usize = runs.iter().map(|r| r.len).sum();
         let common = Common {
             runs,
             weights: weights.data[panel.weights..][..NV * steps * L::N].as_ptr(),
@@ -267,12 +269,6 @@ impl<'a> Strip<'a> {
     }
 }
 
-macro_rules! by_rows {
-    ($rows:expr, $most:expr, $($n:literal)*, $tile:ident) => {
-        match $rows { $($n if $n <= $most => $tile!($n),)* _ => {} }
-    };
-}
-
 /// A tile of `rows` rows.
 ///
 /// # Safety
@@ -285,14 +281,25 @@ unsafe fn any_tile<S: Simd, L: Lanes, R: Rows, const NV: usize>(
     base: Bases,
     strides: Strides<R>,
 ) {
-    macro_rules! run {
-        ($n:literal) => {
-            // SAFETY: as promised.
-            unsafe { tile::<L, R, $n, NV>(l, common, base, strides) }
+    // The constant condition keeps tiles that an instruction set never uses from being compiled.
+    macro_rules! by_rows {
+        ($($n:literal)*) => {
+            match rows {
+                $($n => if const { $n <= most_rows::<S, L, R>() } {
+                    // SAFETY: as promised.
+                    unsafe { tile::<L, R, $n, NV>(l, common, base, strides) }
+                },)*
+                _ => {}
+            }
         };
     }
+    by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+/// Most rows of a tile.
+const fn most_rows<S: Simd, L: Lanes, R: Rows>() -> usize {
     let most = if L::N == BLOCK { block_rows::<S>() } else { S::ROWS };
-    by_rows!(rows, most.min(R::MOST), 1 2 3 4 5 6 7 8 9 10 11 12 13 14, run);
+    if most < R::MOST { most } else { R::MOST }
 }
 
 /// Bias, products, residual, clamp and store of one tile.

@@ -14,7 +14,7 @@ pub struct Run {
     /// Floats from a row's base.
     pub offset: u32,
     /// Floats.
-    pub len: u32,
+    pub len: usize,
 }
 
 /// Where the rows of a tile lie.
@@ -73,7 +73,7 @@ pub unsafe fn multiply<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
         // SAFETY: inside the rows, as promised.
         unsafe {
             let mut p = x.add(run.offset as usize);
-            let mut left = run.len as usize;
+            let mut left = run.len;
             while left >= UNROLL {
                 for i in 0..UNROLL {
                     step(l, p.add(i), rows, w.add(i * L::N), panel, &mut acc);

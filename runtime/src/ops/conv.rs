@@ -1,10 +1,13 @@
 //! Convolutions.
 
+pub(crate) mod lower;
+
 use super::Operator;
 use super::activation::Activation;
 use super::attrs::{AttrValue, attributes};
 use super::infer::{Fact, Infer, ValueType};
 use crate::dim::show_shape;
+use crate::plan::{FormatCx, Formats, Halo, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::reference::{self, conv::ConvParams};
 
@@ -126,6 +129,15 @@ impl Operator for Conv {
         activate(&self.activation, &mut y);
         Ok(vec![float_tensor(&shape, y, x.dtype())?])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        lower::formats(cx)
+    }
+    fn halo(&self, cx: &FormatCx, input: usize) -> Halo {
+        lower::halo(self, cx, input)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::lower(self, cx)
+    }
     fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
         let (Some(w), Some(y)) = (weight_shape(inputs), outputs.first().and_then(ValueType::known_shape)) else {
             return 0;
@@ -175,6 +187,15 @@ impl Operator for ConvTranspose {
             reference::conv::conv_transpose(&x.to_f32(), x.shape(), &w.to_f32(), w.shape(), bias.as_deref(), &params);
         activate(&self.activation, &mut y);
         Ok(vec![float_tensor(&shape, y, x.dtype())?])
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        lower::formats_transposed(self, cx)
+    }
+    fn halo(&self, cx: &FormatCx, input: usize) -> Halo {
+        lower::halo_transposed(self, cx, input)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::lower_transposed(self, cx)
     }
     fn macs(&self, inputs: &[Option<&Fact>], _outputs: &[ValueType]) -> u64 {
         let x = inputs.first().copied().flatten().and_then(|f| f.ty.known_shape());

@@ -2,12 +2,14 @@
 
 use super::activation::Activation;
 mod einsum;
+mod lower;
 
 use super::Operator;
 use super::attrs::attributes;
 use super::conv::{activate, agree, check_bias, count, float_tensor, operand};
 use super::infer::{self, Fact, Infer, ValueType};
 use crate::dim::show_shape;
+use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::reference;
 
@@ -56,6 +58,12 @@ impl Operator for Dense {
         let shape: Vec<usize> = lead.iter().copied().chain([o]).collect();
         Ok(vec![float_tensor(&shape, y, x.dtype())?])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        lower::formats(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::lower(self, cx)
+    }
     fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
         let x = inputs.first().copied().flatten().and_then(|f| f.ty.known_shape());
         let y = outputs.first().and_then(ValueType::known_shape);
@@ -98,6 +106,9 @@ impl Operator for MatMul {
         let out: String = out.chars().chain(matrix.into_iter().flatten()).collect();
         let equation = format!("{},{}->{out}", letters(a.rank(), "mk"), letters(b.rank(), "kn"));
         Ok(vec![einsum::eval(&equation, &[a, b])?])
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::lower_product(cx)
     }
     fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
         Dense::default().macs(inputs, outputs)

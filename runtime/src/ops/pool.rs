@@ -2,10 +2,14 @@
 
 use super::Operator;
 use super::attrs::{attr_enum, attributes};
+use super::conv::lower::lead;
 use super::conv::{Pads, Steps, float_tensor, image, operand, per_axis};
+use super::elementwise::lower::done;
 use super::infer::{Infer, ValueType};
+use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered, can_block};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::reference::{self, Window};
+use pocketnn_kernels::{par::Parallel, pool as kernel};
 
 attr_enum! {
     /// What is taken of a window.
@@ -69,6 +73,30 @@ impl Operator for Pool {
         let (window, out) = self.window(&x.shape()[2..])?;
         let (y, shape) = reference::pool::pool(&x.to_f32(), x.shape(), self.function(), &window, &out);
         Ok(vec![float_tensor(&shape, y, x.dtype())?])
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        if cx.ty(0).is_some_and(can_block) && can_block(cx.out_ty(0)) { cx.blocked() } else { cx.plain() }
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        if cx.format(0)? != Format::Blocked || cx.output(0).format != Format::Blocked {
+            return Ok(Lowered::Interpreted);
+        }
+        let (window, out) = self.window(&cx.shape(0)?[2..])?;
+        let kernel = kernel::Pool::new(
+            cx.isa(),
+            kernel::PoolDesc {
+                input: cx.image(0)?,
+                kind: self.function(),
+                kernel: lead(&window.kernel, 1),
+                stride: lead(&window.stride, 1),
+                dilation: lead(&window.dilation, 1),
+                pads: lead(&window.pads, (0, 0)),
+                output: lead(&out, 1),
+                output_halo: cx.out_image(0)?.halo,
+            },
+        )?;
+        let run = move |io: &mut Io<'_>, par: &dyn Parallel| done(kernel.apply(io.input(0), io.output(0), par));
+        Ok(Compute::function(self.kind.name(), run).into())
     }
 }
 

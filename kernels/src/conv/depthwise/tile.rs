@@ -71,10 +71,18 @@ impl Kernel for Chunk<'_> {
             }
             for line in band * lines / bands..(band + 1) * lines / bands {
                 let row = Row::new(conv, self.memory, block, line);
-                let dense = S::ROWS > 2 && conv.step[2] == BLOCK && conv.tap[2] == BLOCK;
+                let dense = if const { S::ROWS > 2 } { conv.step[2] == BLOCK && conv.tap[2] == BLOCK } else { false };
                 match conv.kernel[2] {
-                    3 if dense => row.pairs::<S, 3>(s),
-                    5 if dense => row.pairs::<S, 5>(s),
+                    3 if dense => {
+                        if const { S::ROWS > 2 } {
+                            row.pairs::<S, 3>(s)
+                        }
+                    }
+                    5 if dense => {
+                        if const { S::ROWS > 2 } {
+                            row.pairs::<S, 5>(s)
+                        }
+                    }
                     _ => row.strips::<S, _, 0>(s.block(), 0, y.size[2]),
                 }
                 row.finish();
@@ -147,12 +155,36 @@ impl<'a> Row<'a> {
                 match end - first {
                     1 => self.strip::<L, 1, KW>(l, pixel),
                     2 => self.strip::<L, 2, KW>(l, pixel),
-                    3 if most > 2 => self.strip::<L, 3, KW>(l, pixel),
-                    4 if most > 2 => self.strip::<L, 4, KW>(l, pixel),
-                    5 if most > 2 => self.strip::<L, 5, KW>(l, pixel),
-                    6 if most > 2 => self.strip::<L, 6, KW>(l, pixel),
-                    7 if most > 2 => self.strip::<L, 7, KW>(l, pixel),
-                    8 if most > 2 => self.strip::<L, 8, KW>(l, pixel),
+                    3 => {
+                        if const { S::ROWS > 2 } {
+                            self.strip::<L, 3, KW>(l, pixel)
+                        }
+                    }
+                    4 => {
+                        if const { S::ROWS > 2 } {
+                            self.strip::<L, 4, KW>(l, pixel)
+                        }
+                    }
+                    5 => {
+                        if const { S::ROWS > 2 } {
+                            self.strip::<L, 5, KW>(l, pixel)
+                        }
+                    }
+                    6 => {
+                        if const { S::ROWS > 2 } {
+                            self.strip::<L, 6, KW>(l, pixel)
+                        }
+                    }
+                    7 => {
+                        if const { S::ROWS > 2 } {
+                            self.strip::<L, 7, KW>(l, pixel)
+                        }
+                    }
+                    8 => {
+                        if const { S::ROWS > 2 } {
+                            self.strip::<L, 8, KW>(l, pixel)
+                        }
+                    }
                     _ => {}
                 }
             }

@@ -1,0 +1,195 @@
+//! Fully connected layers.
+
+mod tile;
+
+use super::aligned::Aligned;
+use super::matmul::{self, Product};
+use crate::activation::Activation;
+use crate::error::check_len;
+use crate::isa::Isa;
+use crate::layout::BLOCK;
+use crate::par::Parallel;
+use crate::{Error, Result};
+use half::{bf16, f16};
+use std::sync::Arc;
+
+/// Weights `[outputs, inputs]` as they are stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Values<'a> {
+    /// Floats.
+    F32(&'a [f32]),
+    /// Half floats, widened on load.
+    F16(&'a [f16]),
+    /// bfloat16, widened on load.
+    Bf16(&'a [bf16]),
+    /// Bytes, and a scale for every output: the weight is `scale * byte`.
+    I8(&'a [i8], &'a [f32]),
+}
+
+/// A dense layer: `y = activation(x w^T + bias)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DenseDesc {
+    /// Elements of a row of `x`.
+    pub inputs: usize,
+    /// Elements of a row of `y`.
+    pub outputs: usize,
+    /// Applied to the sums.
+    pub activation: Activation,
+}
+
+/// Packed weights, bias and scales of a dense layer: panels `[outputs / 16][inputs][16]`, a last one of 8 where 8 suffice.
+#[derive(Debug)]
+pub struct DenseWeights {
+    inputs: usize,
+    outputs: usize,
+    data: Data,
+    bias: Aligned,
+    scales: Option<Aligned>,
+}
+
+#[derive(Debug)]
+enum Data {
+    F32(Aligned<f32>),
+    F16(Aligned<f16>),
+    Bf16(Aligned<bf16>),
+    I8(Aligned<i8>),
+}
+
+/// A dense layer with packed weights.
+#[derive(Debug)]
+pub struct Dense {
+    isa: Isa,
+    desc: DenseDesc,
+    weights: Arc<DenseWeights>,
+}
+
+const NAME: &str = "dense";
+/// Multiply-adds of one row worth a chunk of their own.
+const CHUNK_MACS: usize = 64_000;
+
+impl DenseWeights {
+    /// Packs weights `[outputs, inputs]` and bias `[outputs]`.
+    ///
+    /// # Errors
+    /// When a slice has another length.
+    pub fn new(inputs: usize, outputs: usize, values: Values<'_>, bias: Option<&[f32]>) -> Result<Self> {
+        let len = inputs.checked_mul(outputs.next_multiple_of(2 * BLOCK));
+        len.filter(|&n| n < 1 << 48).ok_or_else(|| Error::new(NAME, format!("{outputs} x {inputs} is too large")))?;
+        let check = |found| check_len(NAME, "weights", inputs * outputs, found);
+        let mut scales = None;
+        let data = match values {
+            Values::F32(w) => check(w.len()).map(|()| Data::F32(pack(w, inputs, outputs)))?,
+            Values::F16(w) => check(w.len()).map(|()| Data::F16(pack(w, inputs, outputs)))?,
+            Values::Bf16(w) => check(w.len()).map(|()| Data::Bf16(pack(w, inputs, outputs)))?,
+            Values::I8(w, s) => {
+                check_len(NAME, "scales", outputs, s.len())?;
+                scales = Some(pad(outputs, Some(s)));
+                check(w.len()).map(|()| Data::I8(pack(w, inputs, outputs)))?
+            }
+        };
+        if let Some(b) = bias {
+            check_len(NAME, "bias", outputs, b.len())?;
+        }
+        Ok(Self { inputs, outputs, data, bias: pad(outputs, bias), scales })
+    }
+    /// Bytes of weights, bias and scales.
+    pub fn bytes(&self) -> usize {
+        let data = match &self.data {
+            Data::F32(d) => 4 * d.len(),
+            Data::F16(d) => 2 * d.len(),
+            Data::Bf16(d) => 2 * d.len(),
+            Data::I8(d) => d.len(),
+        };
+        data + 4 * (self.bias.len() + self.scales.as_ref().map_or(0, |s| s.len()))
+    }
+}
+
+fn pad(outputs: usize, values: Option<&[f32]>) -> Aligned {
+    let mut padded = Aligned::zeros(outputs.next_multiple_of(2 * BLOCK));
+    if let Some(v) = values {
+        padded[..outputs].copy_from_slice(v);
+    }
+    padded
+}
+
+/// Lanes of the panel that starts at column `first`: 16, or 8 where no more columns are left.
+pub(super) fn panel_lanes(first: usize, columns: usize) -> usize {
+    if columns - first > BLOCK { 2 * BLOCK } else { BLOCK }
+}
+
+fn pack<T: Copy + Default>(w: &[T], inputs: usize, outputs: usize) -> Aligned<T> {
+    let mut packed = Aligned::zeros(inputs * outputs.next_multiple_of(BLOCK));
+    for (o, row) in w.chunks_exact(inputs.max(1)).enumerate() {
+        let first = o / (2 * BLOCK) * 2 * BLOCK;
+        let lanes = panel_lanes(first, outputs);
+        for (k, &v) in row.iter().enumerate() {
+            packed[first * inputs + k * lanes + o - first] = v;
+        }
+    }
+    packed
+}
+
+impl Dense {
+    /// Packs `weights` `[outputs, inputs]` and `bias` `[outputs]`.
+    ///
+    /// # Errors
+    /// When a slice has another length.
+    pub fn new(isa: Isa, desc: DenseDesc, weights: Values<'_>, bias: Option<&[f32]>) -> Result<Self> {
+        Self::with_weights(isa, desc, Arc::new(DenseWeights::new(desc.inputs, desc.outputs, weights, bias)?))
+    }
+    /// A layer with weights that are packed already.
+    ///
+    /// # Errors
+    /// When they were packed for another size.
+    pub fn with_weights(isa: Isa, desc: DenseDesc, weights: Arc<DenseWeights>) -> Result<Self> {
+        if (weights.inputs, weights.outputs) != (desc.inputs, desc.outputs) {
+            let message = format!("weights: packed for {} x {}, expected {desc:?}", weights.outputs, weights.inputs);
+            return Err(Error::new(NAME, message));
+        }
+        Ok(Self { isa, desc, weights })
+    }
+    /// The algorithm for so many rows, for reports.
+    pub fn algorithm(&self, rows: usize) -> &'static str {
+        match (&self.weights.data, rows) {
+            (Data::F32(_), 2..) => "gemm",
+            _ => "gemv",
+        }
+    }
+    /// Multiplies `x` `[rows, inputs]` into `y` `[rows, outputs]`. No allocation. Weights that are not `f32` are read once for every
+    /// row.
+    ///
+    /// # Errors
+    /// When a slice has another length.
+    pub fn apply(&self, x: &[f32], rows: usize, y: &mut [f32], par: &dyn Parallel) -> Result<()> {
+        let DenseDesc { inputs, outputs, activation } = self.desc;
+        check_len(NAME, "input", rows.saturating_mul(inputs), x.len())?;
+        check_len(NAME, "output", rows.saturating_mul(outputs), y.len())?;
+        let w = &*self.weights;
+        if let (Data::F32(data), 2..) = (&w.data, rows) {
+            let product = Product { rows, inner: inputs, columns: outputs, weights: data, bias: &w.bias, activation };
+            matmul::run(&product, self.isa, x, y, par);
+            return Ok(());
+        }
+        if outputs == 0 {
+            return Ok(());
+        }
+        let panels = outputs.div_ceil(2 * BLOCK);
+        let wanted = if par.threads() > 1 { (4 * par.threads()).min(inputs * outputs / CHUNK_MACS).max(1) } else { 1 };
+        let part = panels.div_ceil(wanted.min(panels)) * 2 * BLOCK;
+        for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
+            let x = &x[row * inputs..][..inputs];
+            crate::par::for_each_part(par, y, part, &|chunk, y| {
+                let (bias, scales) = (&w.bias, w.scales.as_deref());
+                let row =
+                    tile::Row { isa: self.isa, x, columns: outputs, first: chunk * part, bias, scales, activation };
+                match &w.data {
+                    Data::F32(d) => row.run(d, y),
+                    Data::F16(d) => row.run(d, y),
+                    Data::Bf16(d) => row.run(d, y),
+                    Data::I8(d) => row.run(d, y),
+                }
+            });
+        }
+        Ok(())
+    }
+}
