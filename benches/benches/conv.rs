@@ -42,7 +42,10 @@ fn measure(c: &mut Criterion, name: &str, desc: &ConvDesc) {
     let taps: usize = desc.kernel.iter().product();
     let weights = vec![0.01; desc.channels * desc.input.c / desc.groups * taps];
     let conv = Conv::new(isa, desc, &weights, None).expect("a valid layer");
-    let x = vec![0.5; if desc.source == Source::Blocked { desc.input.len() } else { desc.input.c * desc.input.positions() }];
+    let x = vec![
+        0.5;
+        if desc.source == Source::Blocked { desc.input.len() } else { desc.input.c * desc.input.positions() }
+    ];
     let (mut y, mut scratch) = (vec![0.0; conv.output().len()], vec![0.0; conv.scratch_len()]);
     let macs = weights.len() * conv.output().positions();
     let mut group = c.benchmark_group("conv");

@@ -9,7 +9,9 @@ use pocketnn_kernels::par::Serial;
 
 fn layers(c: &mut Criterion) {
     let mut group = c.benchmark_group("dense");
-    for (rows, inputs, outputs) in [(1, 1280, 1000), (1, 1024, 1024), (1, 84, 10), (1, 784, 512), (16, 512, 512), (197, 768, 768)] {
+    for (rows, inputs, outputs) in
+        [(1, 1280, 1000), (1, 1024, 1024), (1, 84, 10), (1, 784, 512), (16, 512, 512), (197, 768, 768)]
+    {
         let w = vec![0.01; inputs * outputs];
         let w16: Vec<f16> = w.iter().map(|&v| f16::from_f32(v)).collect();
         let (x, mut y) = (vec![0.5; rows * inputs], vec![0.0; rows * outputs]);
@@ -31,7 +33,9 @@ fn products(c: &mut Criterion) {
         let (x, w) = (vec![0.5; m * k], vec![0.01; k * n]);
         let (mut y, mut scratch) = (vec![0.0; m * n], vec![0.0; product.scratch_len()]);
         group.throughput(Throughput::Elements(2 * (m * k * n) as u64));
-        group.bench_function(format!("{m} x {k} x {n}"), |b| b.iter(|| product.apply(&x, &w, &mut y, &mut scratch, &Serial)));
+        group.bench_function(format!("{m} x {k} x {n}"), |b| {
+            b.iter(|| product.apply(&x, &w, &mut y, &mut scratch, &Serial))
+        });
     }
     group.finish();
 }

@@ -134,7 +134,8 @@ fn pools() {
                 let mut b = GraphBuilder::new("test");
                 let (x, data) = image(&mut b, &mut rng, source, &[2, 11, 8, 5]);
                 let (kernel, strides) = (vec![3, 2], vec![2, 2]);
-                let op = Pool { kind, kernel, strides, pads, ceil_mode, count_include_pad: ceil_mode, ..Pool::default() };
+                let op =
+                    Pool { kind, kernel, strides, pads, ceil_mode, count_include_pad: ceil_mode, ..Pool::default() };
                 let y = b.op(op, &[x], "tested").unwrap();
                 b.output(y);
                 check(b, &[data], &format!("{source} {kind:?} {ceil_mode}"));
@@ -163,7 +164,9 @@ fn a_dense_layer_reads_a_flattened_image_as_it_lies() {
 #[test]
 fn products() {
     let mut rng = Rng::new(36);
-    for (a, c) in [(&[2, 3, 4][..], &[4, 5][..]), (&[2, 1, 3, 4], &[3, 4, 17]), (&[4], &[2, 4, 3]), (&[3, 4], &[4]), (&[4], &[4])] {
+    for (a, c) in
+        [(&[2, 3, 4][..], &[4, 5][..]), (&[2, 1, 3, 4], &[3, 4, 17]), (&[4], &[2, 4, 3]), (&[3, 4], &[4]), (&[4], &[4])]
+    {
         for constant in [false, true] {
             let mut b = GraphBuilder::new("test");
             let dims = |s: &[usize]| s.iter().map(|&d| Dim::from(d)).collect::<Vec<_>>();
@@ -186,7 +189,12 @@ fn products() {
 fn a_maximum_knows_where_it_was() {
     let mut b = GraphBuilder::new("test");
     let x = b.input("x", DType::F32, [1, 1, 2, 4].map(Dim::from));
-    let op = MaxPoolWithIndices { kernel: vec![2, 2], strides: vec![2, 2], column_major: true, ..MaxPoolWithIndices::default() };
+    let op = MaxPoolWithIndices {
+        kernel: vec![2, 2],
+        strides: vec![2, 2],
+        column_major: true,
+        ..MaxPoolWithIndices::default()
+    };
     let y = b.node(op, &[Some(x)], 2, "pool").unwrap();
     y.iter().for_each(|&v| b.output(v));
     let graph = b.finish().unwrap();

@@ -68,12 +68,11 @@ impl Kernel for Chunk<'_> {
         while i < mine.end {
             let panel = &panels[i];
             let next = panels[i + 1..mine.end].first();
-            if const { S::WIDE } {
-                if next.is_some_and(|n| panel.width == 2 && n.width == 2 && n.inputs == panel.inputs) {
-                    strip.run::<S, _, 2>(s.pair(), panel, S::ROWS);
-                    i += 2;
-                    continue;
-                }
+            let alike = next.is_some_and(|n| panel.width == 2 && n.width == 2 && n.inputs == panel.inputs);
+            if const { S::WIDE } && alike {
+                strip.run::<S, _, 2>(s.pair(), panel, S::ROWS);
+                i += 2;
+                continue;
             }
             if panel.width == 2 {
                 strip.run::<S, _, 1>(s.pair(), panel, S::ROWS);
@@ -274,6 +273,7 @@ impl<'a> Strip<'a> {
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
+#[allow(clippy::collapsible_match)]
 unsafe fn any_tile<S: Simd, L: Lanes, R: Rows, const NV: usize>(
     l: L,
     rows: usize,

@@ -71,19 +71,13 @@ impl Kernel for Chunk<'_> {
             }
             for line in band * lines / bands..(band + 1) * lines / bands {
                 let row = Row::new(conv, self.memory, block, line);
-                let dense = if const { S::ROWS > 2 } { conv.step[2] == BLOCK && conv.tap[2] == BLOCK } else { false };
-                match conv.kernel[2] {
-                    3 if dense => {
-                        if const { S::ROWS > 2 } {
-                            row.pairs::<S, 3>(s)
-                        }
-                    }
-                    5 if dense => {
-                        if const { S::ROWS > 2 } {
-                            row.pairs::<S, 5>(s)
-                        }
-                    }
-                    _ => row.strips::<S, _, 0>(s.block(), 0, y.size[2]),
+                let dense = conv.step[2] == BLOCK && conv.tap[2] == BLOCK;
+                if const { S::ROWS > 2 } && dense && conv.kernel[2] == 3 {
+                    row.pairs::<S, 3>(s);
+                } else if const { S::ROWS > 2 } && dense && conv.kernel[2] == 5 {
+                    row.pairs::<S, 5>(s);
+                } else {
+                    row.strips::<S, _, 0>(s.block(), 0, y.size[2]);
                 }
                 row.finish();
             }
@@ -143,6 +137,7 @@ impl<'a> Row<'a> {
     }
     /// `count` vectors of outputs from pixel `from` on.
     #[inline(always)]
+    #[allow(clippy::collapsible_match)]
     fn strips<S: Simd, L: Lanes, const KW: usize>(&self, l: L, from: usize, count: usize) {
         // Instruction sets with few registers take short strips.
         let most = if S::ROWS > 2 { STRIP } else { 2 };
@@ -152,41 +147,18 @@ impl<'a> Row<'a> {
             let pixel = from + first * (L::N / BLOCK);
             // SAFETY: the vectors lie inside the row.
             unsafe {
-                match end - first {
-                    1 => self.strip::<L, 1, KW>(l, pixel),
-                    2 => self.strip::<L, 2, KW>(l, pixel),
-                    3 => {
-                        if const { S::ROWS > 2 } {
-                            self.strip::<L, 3, KW>(l, pixel)
+                // The constant condition keeps long strips from being compiled for instruction sets that never use them.
+                macro_rules! by_length {
+                    ($($n:literal)*) => {
+                        match end - first {
+                            1 => self.strip::<L, 1, KW>(l, pixel),
+                            2 => self.strip::<L, 2, KW>(l, pixel),
+                            $($n => if const { S::ROWS > 2 } { self.strip::<L, $n, KW>(l, pixel) },)*
+                            _ => {}
                         }
-                    }
-                    4 => {
-                        if const { S::ROWS > 2 } {
-                            self.strip::<L, 4, KW>(l, pixel)
-                        }
-                    }
-                    5 => {
-                        if const { S::ROWS > 2 } {
-                            self.strip::<L, 5, KW>(l, pixel)
-                        }
-                    }
-                    6 => {
-                        if const { S::ROWS > 2 } {
-                            self.strip::<L, 6, KW>(l, pixel)
-                        }
-                    }
-                    7 => {
-                        if const { S::ROWS > 2 } {
-                            self.strip::<L, 7, KW>(l, pixel)
-                        }
-                    }
-                    8 => {
-                        if const { S::ROWS > 2 } {
-                            self.strip::<L, 8, KW>(l, pixel)
-                        }
-                    }
-                    _ => {}
+                    };
                 }
+                by_length!(3 4 5 6 7 8);
             }
         }
     }

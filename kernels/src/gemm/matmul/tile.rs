@@ -89,6 +89,7 @@ impl Kernel for Chunk<'_> {
 
 impl Chunk<'_> {
     #[inline(always)]
+    #[allow(clippy::collapsible_match)]
     fn panel<S: Simd, L: Lanes, const NV: usize>(&self, l: L, first: usize, rows: Range<usize>) {
         let tiles = rows.len().div_ceil(S::ROWS);
         for t in 0..tiles {
