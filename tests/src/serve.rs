@@ -1,7 +1,7 @@
 //! The server protocol of the Keras corpus runner: one JSON request a line in, `ok` or `error: reason` a line out.
 //!
 //! In: `{"model", "inputs", "outputs", "format", "config"}`, where `inputs` and `outputs` are `.npz` files and `config` is the
-//! architecture beside a weights-only file.
+//! architecture beside a weights-only file. `keras1_backend` may name the backend of a Keras 1 model.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use pocketnn::ops::elementwise::cast;
 use pocketnn::plan::interpret;
 use pocketnn::{Graph, Model, Options, Tensor};
-use pocketnn_importer::{ImportOptions, import};
+use pocketnn_importer::{ImportError, ImportOptions, import};
 use serde_json::Value;
 
 use crate::npz;
@@ -44,11 +44,12 @@ fn path(request: &Value, key: &str) -> Result<PathBuf, String> {
 fn answer(request: &Value, naive: bool) -> Result<(), String> {
     let model = path(request, "model")?;
     let weights_only = request["format"].as_str().is_some_and(|f| f.starts_with("weights"));
+    let backend = request["keras1_backend"].as_str().map(str::parse).transpose().map_err(|e: ImportError| e.to_string())?;
+    let options = ImportOptions { keras1_backend: backend, ..ImportOptions::default() };
     let graph = if weights_only {
-        let options = ImportOptions { weights: Some(model), ..ImportOptions::default() };
-        import(path(request, "config")?, &options)
+        import(path(request, "config")?, &ImportOptions { weights: Some(model), ..options })
     } else {
-        import(&model, &ImportOptions::default())
+        import(&model, &options)
     };
     let graph = graph.map_err(|e| e.to_string())?.graph;
     let inputs = inputs(&graph, &path(request, "inputs")?)?;

@@ -269,3 +269,35 @@ pub(crate) fn folder_parts(folder: &Path) -> Result<(PathBuf, PathBuf)> {
             .help("name the JSON file and give the weights with --weights")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_kernels_are_flipped_comes_from_the_file_or_the_caller() {
+        let decide = |backend: Option<&str>, version: u8, option: Option<Keras1Backend>| {
+            let writer = Writer { version: None, backend: backend.map(str::to_owned) };
+            kernels(&writer, version, &ImportOptions { keras1_backend: option, ..ImportOptions::default() })
+        };
+        assert_eq!(decide(Some("theano"), 2, None), Kernels::Flipped);
+        assert_eq!(decide(Some("tensorflow"), 1, Some(Keras1Backend::Theano)), Kernels::Plain);
+        assert_eq!(decide(None, 1, Some(Keras1Backend::Theano)), Kernels::Flipped);
+        assert_eq!(decide(None, 1, Some(Keras1Backend::TensorFlow)), Kernels::Plain);
+        assert_eq!(decide(None, 1, None), Kernels::Unknown);
+        assert_eq!(decide(None, 2, None), Kernels::Plain);
+    }
+
+    #[test]
+    fn the_version_is_told_by_the_file_or_by_its_words() {
+        let of = |version: Option<&str>, config: &str| {
+            let writer = Writer { version: version.map(str::to_owned), backend: None };
+            major(&writer, &json(config).unwrap())
+        };
+        assert_eq!(of(Some("2.2.4-tf"), "{}"), 2);
+        assert_eq!(of(Some("1.0.8"), "{}"), 1);
+        assert_eq!(of(None, r#"{"a": [{"batch_shape": []}]}"#), 3);
+        assert_eq!(of(None, r#"{"nb_filter": 3}"#), 1);
+        assert_eq!(of(None, r#"{"filters": 3}"#), 2);
+    }
+}
