@@ -92,80 +92,106 @@ pub(super) enum Row<'a> {
     Own,
 }
 
+/// Vectors of an operand, by type rather than by closure: what is not inlined would be compiled without the instruction set.
+trait Source<L: Lanes>: Copy {
+    /// The vector at element `at`; `own` is the part of the result it is for, a whole vector.
+    fn whole(self, l: L, at: usize, own: &[f32]) -> L::V;
+    /// As [`Self::whole`] where less than a vector is left.
+    fn part(self, l: L, at: usize, own: &[f32]) -> L::V;
+}
+
+#[derive(Clone, Copy)]
+struct Each<'a>(&'a [f32]);
+#[derive(Clone, Copy)]
+struct Again<V>(V);
+/// Any of the four: the rarer pairs share one loop.
+#[derive(Clone, Copy)]
+struct Mixed<'a>(Row<'a>);
+#[derive(Clone, Copy)]
+struct Own;
+
+impl<L: Lanes> Source<L> for Each<'_> {
+    #[inline(always)]
+    fn whole(self, l: L, at: usize, _own: &[f32]) -> L::V {
+        l.load_slice(&self.0[at..at + L::N])
+    }
+    #[inline(always)]
+    fn part(self, l: L, at: usize, _own: &[f32]) -> L::V {
+        l.load_partial(&self.0[at..], 0.0)
+    }
+}
+
+impl<L: Lanes> Source<L> for Again<L::V> {
+    #[inline(always)]
+    fn whole(self, _l: L, _at: usize, _own: &[f32]) -> L::V {
+        self.0
+    }
+    #[inline(always)]
+    fn part(self, _l: L, _at: usize, _own: &[f32]) -> L::V {
+        self.0
+    }
+}
+
+impl<L: Lanes> Source<L> for Mixed<'_> {
+    #[inline(always)]
+    fn whole(self, l: L, at: usize, own: &[f32]) -> L::V {
+        match self.0 {
+            Row::Each(x) => l.load_slice(&x[at..]),
+            Row::Again(c) => l.load_slice(&c),
+            Row::First(x) => l.splat(x[at]),
+            Row::Own => l.load_slice(own),
+        }
+    }
+    #[inline(always)]
+    fn part(self, l: L, at: usize, own: &[f32]) -> L::V {
+        match self.0 {
+            Row::Each(x) => l.load_partial(&x[at..], 0.0),
+            Row::Again(c) => l.load_slice(&c),
+            Row::First(x) => l.splat(x[at]),
+            Row::Own => l.load_partial(own, 0.0),
+        }
+    }
+}
+
+impl<L: Lanes> Source<L> for Own {
+    #[inline(always)]
+    fn whole(self, l: L, _at: usize, own: &[f32]) -> L::V {
+        l.load_slice(own)
+    }
+    #[inline(always)]
+    fn part(self, l: L, _at: usize, own: &[f32]) -> L::V {
+        l.load_partial(own, 0.0)
+    }
+}
+
 /// `y = limit(f(a, b))` over one row.
 #[inline(always)]
 pub(super) fn row<L: Lanes, F: Function2>(l: L, f: F, t: &Tail, a: Row, b: Row, y: &mut [f32]) {
-    let (lo, hi) = (t.lo, t.hi);
-    let one = |a, b| limit(l, f.eval(l, a, b), lo, hi);
-    let (ca, cb) = (constant(l, a), constant(l, b));
+    let n = y.len();
     match (a, b) {
-        (Row::Each(a), Row::Each(b)) => {
-            let (a, b) = (&a[..y.len()], &b[..y.len()]);
-            let whole = y.len() / L::N * L::N;
-            let vectors = a[..whole].chunks_exact(L::N).zip(b[..whole].chunks_exact(L::N));
-            for ((a, b), y) in vectors.zip(y[..whole].chunks_exact_mut(L::N)) {
-                l.store_slice(y, one(l.load_slice(a), l.load_slice(b)));
-            }
-            if whole < y.len() {
-                let v = one(l.load_partial(&a[whole..], 0.0), l.load_partial(&b[whole..], 0.0));
-                l.store_partial(&mut y[whole..], v);
-            }
-        }
-        (Row::Each(a), Row::Again(_)) => walk(l, a, y, |a, _| one(a, cb)),
-        (Row::Again(_), Row::Each(b)) => walk(l, b, y, |b, _| one(ca, b)),
-        (Row::Own, Row::Each(b)) => walk(l, b, y, |b, own| one(own, b)),
-        (Row::Each(a), Row::Own) => walk(l, a, y, one),
-        (Row::Own, Row::Again(_)) => l.map(y, |own| one(own, cb)),
-        (Row::Again(_), Row::Own) => l.map(y, |own| one(ca, own)),
-        _ => {
-            for (i, part) in y.chunks_mut(L::N).enumerate() {
-                let (va, vb) = (load(l, a, ca, i, part), load(l, b, cb, i, part));
-                let v = one(va, vb);
-                if part.len() == L::N { l.store_slice(part, v) } else { l.store_partial(part, v) }
-            }
-        }
+        (Row::Each(a), Row::Each(b)) => walk(l, f, t, Each(&a[..n]), Each(&b[..n]), y),
+        (Row::Each(a), Row::Again(b)) => walk(l, f, t, Each(&a[..n]), Again(l.load_slice(&b)), y),
+        (Row::Each(a), Row::Own) => walk(l, f, t, Each(&a[..n]), Own, y),
+        (Row::Again(a), Row::Each(b)) => walk(l, f, t, Again(l.load_slice(&a)), Each(&b[..n]), y),
+        (Row::Own, Row::Each(b)) => walk(l, f, t, Own, Each(&b[..n]), y),
+        (Row::Own, Row::Again(b)) => walk(l, f, t, Own, Again(l.load_slice(&b)), y),
+        _ => walk(l, f, t, Mixed(a), Mixed(b), y),
     }
 }
 
-/// `y = f(x, y)`.
 #[inline(always)]
-fn walk<L: Lanes>(l: L, x: &[f32], y: &mut [f32], f: impl Fn(L::V, L::V) -> L::V) {
-    let x = &x[..y.len()];
+fn walk<L: Lanes, F: Function2>(l: L, f: F, t: &Tail, a: impl Source<L>, b: impl Source<L>, y: &mut [f32]) {
+    let (lo, hi) = (t.lo, t.hi);
     let whole = y.len() / L::N * L::N;
-    for (x, y) in x[..whole].chunks_exact(L::N).zip(y[..whole].chunks_exact_mut(L::N)) {
-        l.store_slice(y, f(l.load_slice(x), l.load_slice(y)));
+    for at in (0..whole).step_by(L::N) {
+        let y = &mut y[at..at + L::N];
+        let v = f.eval(l, a.whole(l, at, y), b.whole(l, at, y));
+        l.store_slice(y, limit(l, v, lo, hi));
     }
     if whole < y.len() {
-        let v = f(l.load_partial(&x[whole..], 0.0), l.load_partial(&y[whole..], 0.0));
-        l.store_partial(&mut y[whole..], v);
-    }
-}
-
-#[inline(always)]
-fn constant<L: Lanes>(l: L, r: Row) -> L::V {
-    match r {
-        Row::Again(c) => l.load_slice(&c),
-        _ => l.zero(),
-    }
-}
-
-/// The `i`-th vector of a row, beside the part of the result it is for.
-#[inline(always)]
-fn load<L: Lanes>(l: L, r: Row, constant: L::V, i: usize, part: &[f32]) -> L::V {
-    match r {
-        Row::Each(x) => {
-            let x = &x[i * L::N..];
-            if x.len() >= L::N { l.load_slice(x) } else { l.load_partial(x, 0.0) }
-        }
-        Row::Again(_) => constant,
-        Row::First(x) => l.splat(x[i * L::N]),
-        Row::Own => {
-            if part.len() == L::N {
-                l.load_slice(part)
-            } else {
-                l.load_partial(part, 0.0)
-            }
-        }
+        let y = &mut y[whole..];
+        let v = f.eval(l, a.part(l, whole, y), b.part(l, whole, y));
+        l.store_partial(y, limit(l, v, lo, hi));
     }
 }
 
@@ -301,7 +327,7 @@ impl Part<'_> {
     fn one_by_one(self) {
         let Part { op, tail, plan, base, a, b, y } = self;
         let [sa, sb] = plan.steps();
-        plan.rows(base, base + y.len(), |start, n, [a0, b0]| {
+        for (start, n, [a0, b0]) in plan.rows(base, base + y.len()) {
             for (j, y) in y[start - base..start - base + n].iter_mut().enumerate() {
                 let left = a.map_or(*y, |a| a[a0 + j * sa]);
                 let right = b.map_or(*y, |b| b[b0 + j * sb]);
@@ -309,7 +335,7 @@ impl Part<'_> {
                 let v = if v < tail.lo { tail.lo } else { v };
                 *y = if v > tail.hi { tail.hi } else { v };
             }
-        });
+        }
     }
 }
 
@@ -324,18 +350,19 @@ impl<L: Lanes> Visitor for Rows<'_, L> {
         let Part { tail, plan, base, a, b, y, .. } = self.part;
         let [sa, sb] = plan.steps();
         let l = self.l;
-        plan.rows(base, base + y.len(), |start, n, [a0, b0]| {
+        for (start, n, [a0, b0]) in plan.rows(base, base + y.len()) {
             let y = &mut y[start - base..start - base + n];
             match (source(a, a0, sa, n), source(b, b0, sb, n)) {
                 (Some(a), Some(b)) => row(l, f, tail, a, b, y),
                 _ => {
                     for (j, y) in y.iter_mut().enumerate() {
-                        let (a, b) = (single(a, a0 + j * sa), single(b, b0 + j * sb));
-                        row(l, f, tail, a, b, std::slice::from_mut(y));
+                        let left = l.splat(a.map_or(*y, |a| a[a0 + j * sa]));
+                        let right = l.splat(b.map_or(*y, |b| b[b0 + j * sb]));
+                        walk(l, f, tail, Again(left), Again(right), std::slice::from_mut(y));
                     }
                 }
             }
-        });
+        }
     }
 }
 
@@ -348,11 +375,6 @@ fn source(x: Option<&[f32]>, at: usize, step: usize, n: usize) -> Option<Row<'_>
         (Some(x), 1) => Some(Row::Each(&x[at..at + n])),
         _ => None,
     }
-}
-
-#[inline(always)]
-fn single<'a>(x: Option<&[f32]>, at: usize) -> Row<'a> {
-    x.map_or(Row::Own, |x| Row::Again([x[at]; 8]))
 }
 
 /// Checks a length.

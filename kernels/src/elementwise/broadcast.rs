@@ -117,38 +117,69 @@ impl<const K: usize> Broadcast<K> {
         check_len(self.filter, "y", self.len, y)
     }
 
-    /// Calls `f(start in the result, length, start of each operand)` for every row piece of `from .. to` of the result.
+    /// Row pieces of `from .. to` of the result.
     #[inline(always)]
-    pub(super) fn rows(&self, from: usize, to: usize, mut f: impl FnMut(usize, usize, [usize; K])) {
-        let steps = self.steps();
+    pub(super) fn rows(&self, from: usize, to: usize) -> Rows<'_, K> {
+        let row = self.row.max(1);
         let mut index = [0; MAX_AXES];
-        let mut left = from / self.row.max(1);
+        let mut left = from / row;
         for axis in (0..self.outer.len()).rev() {
-            index[axis] = left % self.outer[axis];
-            left /= self.outer[axis];
+            index[axis] = left % self.outer[axis].max(1);
+            left /= self.outer[axis].max(1);
         }
-        let mut at: [usize; K] =
-            std::array::from_fn(|k| (0..self.outer.len()).map(|a| index[a] * self.strides[k][a]).sum());
-        let (mut start, mut skip) = (from, from % self.row.max(1));
-        while start < to {
-            let n = (self.row - skip).min(to - start);
-            f(start, n, std::array::from_fn(|k| at[k] + skip * steps[k]));
-            (start, skip) = (start + n, 0);
-            for axis in (0..self.outer.len()).rev() {
-                index[axis] += 1;
-                (0..K).for_each(|k| at[k] += self.strides[k][axis]);
-                if index[axis] < self.outer[axis] {
-                    break;
-                }
-                (0..K).for_each(|k| at[k] -= self.strides[k][axis] * index[axis]);
-                index[axis] = 0;
-            }
-        }
+        let at = std::array::from_fn(|k| (0..self.outer.len()).map(|a| index[a] * self.strides[k][a]).sum());
+        Rows { plan: self, index, at, start: from, skip: from % row, to }
     }
 
     /// Elements of a parallel chunk: whole rows where rows are short.
     pub(super) fn chunk(&self) -> usize {
         if self.row >= CHUNK { CHUNK } else { CHUNK / self.row.max(1) * self.row.max(1) }
+    }
+}
+
+/// Row pieces of a result: start, length, start of each operand. An iterator rather than a function that is given a closure, so
+/// that the loop body is compiled for the instruction set around it.
+pub(super) struct Rows<'a, const K: usize> {
+    plan: &'a Broadcast<K>,
+    index: [usize; MAX_AXES],
+    at: [usize; K],
+    start: usize,
+    skip: usize,
+    to: usize,
+}
+
+impl<const K: usize> Iterator for Rows<'_, K> {
+    type Item = (usize, usize, [usize; K]);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.start >= self.to {
+            return None;
+        }
+        let plan = self.plan;
+        let n = (plan.row - self.skip).min(self.to - self.start);
+        let steps = plan.steps();
+        let mut first = self.at;
+        for k in 0..K {
+            first[k] += self.skip * steps[k];
+        }
+        let item = (self.start, n, first);
+        self.start += n;
+        self.skip = 0;
+        for axis in (0..plan.outer.len()).rev() {
+            self.index[axis] += 1;
+            for k in 0..K {
+                self.at[k] += plan.strides[k][axis];
+            }
+            if self.index[axis] < plan.outer[axis] {
+                break;
+            }
+            for k in 0..K {
+                self.at[k] -= plan.strides[k][axis] * self.index[axis];
+            }
+            self.index[axis] = 0;
+        }
+        Some(item)
     }
 }
 
@@ -169,14 +200,14 @@ impl Broadcast<1> {
         let chunk = self.chunk();
         for_each_part(par, y, chunk, &|i, part| {
             let base = i * chunk;
-            self.rows(base, base + part.len(), |start, n, [a0]| {
+            for (start, n, [a0]) in self.rows(base, base + part.len()) {
                 let row = &mut part[start - base..start - base + n];
                 if sa == 1 {
                     row.iter_mut().zip(&a[a0..a0 + n]).for_each(|(y, &a)| *y = f(a));
                 } else {
                     row.iter_mut().enumerate().for_each(|(j, y)| *y = f(a[a0 + j * sa]));
                 }
-            });
+            }
         });
         Ok(())
     }
@@ -200,7 +231,7 @@ impl Broadcast<2> {
         let chunk = self.chunk();
         for_each_part(par, y, chunk, &|i, part| {
             let base = i * chunk;
-            self.rows(base, base + part.len(), |start, n, [a0, b0]| {
+            for (start, n, [a0, b0]) in self.rows(base, base + part.len()) {
                 let row = &mut part[start - base..start - base + n];
                 match (sa, sb) {
                     (1, 1) => {
@@ -211,7 +242,7 @@ impl Broadcast<2> {
                     (0, 1) => row.iter_mut().zip(&b[b0..b0 + n]).for_each(|(y, &b)| *y = f(a[a0], b)),
                     _ => row.iter_mut().enumerate().for_each(|(j, y)| *y = f(a[a0 + j * sa], b[b0 + j * sb])),
                 }
-            });
+            }
         });
         Ok(())
     }
@@ -236,7 +267,7 @@ impl Broadcast<3> {
         let chunk = self.chunk();
         for_each_part(par, y, chunk, &|i, part| {
             let base = i * chunk;
-            self.rows(base, base + part.len(), |start, n, [a0, b0, c0]| {
+            for (start, n, [a0, b0, c0]) in self.rows(base, base + part.len()) {
                 let row = &mut part[start - base..start - base + n];
                 if (sa, sb, sc) == (1, 1, 1) {
                     let operands = a[a0..a0 + n].iter().zip(&b[b0..b0 + n]).zip(&c[c0..c0 + n]);
@@ -245,7 +276,7 @@ impl Broadcast<3> {
                     let one = |j: usize| f(a[a0 + j * sa], b[b0 + j * sb], c[c0 + j * sc]);
                     row.iter_mut().enumerate().for_each(|(j, y)| *y = one(j));
                 }
-            });
+            }
         });
         Ok(())
     }

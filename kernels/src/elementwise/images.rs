@@ -198,43 +198,51 @@ impl Kernel for Block<'_> {
 }
 
 impl Block<'_> {
-    /// Calls `f` with every row of the result and those of the operands, then applies what follows the operator.
+    /// Where the rows of the result lie.
     #[inline(always)]
-    fn rows(self, mut f: impl FnMut(Row, Row, &mut [f32])) {
-        let (g, filter) = (&self.filter.y, self.filter);
-        let used = (g.c - self.at.block * BLOCK).min(BLOCK);
-        let [a, b] = self.operands;
-        for z in 0..g.size[0] {
-            for row in 0..g.size[1] {
-                let at = Position { z, row, ..self.at };
-                let start = g.offset(0, 0, [z, row, 0]);
-                let y = &mut self.y[start..start + g.size[2] * BLOCK];
-                f(filter.source(0, a, at), filter.source(1, b, at), y);
-                if let Some(after) = &self.tail.after {
-                    in_place(filter.isa, after, y);
-                }
-                if used < BLOCK {
-                    y.chunks_exact_mut(BLOCK).for_each(|pixel| pixel[used..].fill(0.0));
-                }
-            }
+    fn positions(&self) -> impl Iterator<Item = Position> + use<> {
+        let ([depth, height, _], at) = (self.filter.y.size, self.at);
+        (0..depth * height).map(move |i| Position { z: i / height, row: i % height, ..at })
+    }
+
+    /// The part of the result that is one row.
+    #[inline(always)]
+    fn range(&self, at: Position) -> std::ops::Range<usize> {
+        let g = &self.filter.y;
+        let start = g.offset(0, 0, [at.z, at.row, 0]);
+        start..start + g.size[2] * BLOCK
+    }
+
+    /// Applies what follows the operator to one row, and clears its padding channels.
+    #[inline(always)]
+    fn after(&mut self, range: std::ops::Range<usize>) {
+        let used = (self.filter.y.c - self.at.block * BLOCK).min(BLOCK);
+        let y = &mut self.y[range];
+        if let Some(after) = &self.tail.after {
+            in_place(self.filter.isa, after, y);
+        }
+        if used < BLOCK {
+            y.chunks_exact_mut(BLOCK).for_each(|pixel| pixel[used..].fill(0.0));
         }
     }
 
     /// Operators without a vector form.
-    fn one_by_one(self) {
-        let (op, tail) = (self.filter.op, *self.tail);
-        self.rows(|a, b, y| {
-            for (i, y) in y.iter_mut().enumerate() {
-                let v = f32::binary(op, at(a, i, *y), at(b, i, *y));
+    fn one_by_one(mut self) {
+        let ([a, b], op, tail) = (self.operands, self.filter.op, *self.tail);
+        for at in self.positions() {
+            let (a, b, range) = (self.filter.source(0, a, at), self.filter.source(1, b, at), self.range(at));
+            for (i, y) in self.y[range.clone()].iter_mut().enumerate() {
+                let v = f32::binary(op, element(a, i, *y), element(b, i, *y));
                 let v = if v < tail.lo { tail.lo } else { v };
                 *y = if v > tail.hi { tail.hi } else { v };
             }
-        });
+            self.after(range);
+        }
     }
 }
 
 /// Element `i` of a row.
-fn at(r: Row, i: usize, own: f32) -> f32 {
+fn element(r: Row, i: usize, own: f32) -> f32 {
     match r {
         Row::Each(x) => x[i],
         Row::Again(c) => c[i % BLOCK],
@@ -251,7 +259,12 @@ struct Rows<'a, L> {
 impl<L: Lanes> Visitor for Rows<'_, L> {
     #[inline(always)]
     fn visit<F: Function2>(self, f: F) {
-        let (l, tail) = (self.l, *self.block.tail);
-        self.block.rows(|a, b, y| row(l, f, &tail, a, b, y));
+        let (l, mut block) = (self.l, self.block);
+        let [a, b] = block.operands;
+        for at in block.positions() {
+            let (a, b, range) = (block.filter.source(0, a, at), block.filter.source(1, b, at), block.range(at));
+            row(l, f, block.tail, a, b, &mut block.y[range.clone()]);
+            block.after(range);
+        }
     }
 }

@@ -130,21 +130,22 @@ impl Kernel for Scale<'_> {
             Images::Blocked(g) => {
                 let l = s.block();
                 let (a, b) = (l.load_slice(&a[unit * BLOCK..]), l.load_slice(&b[unit * BLOCK..]));
-                rows(g, self.y, |row| l.map(row, |v| l.mul_add(v, a, b)));
+                for range in rows(g) {
+                    l.map(&mut self.y[range], |v| l.mul_add(v, a, b));
+                }
             }
         }
     }
 }
 
-/// Calls `f` with every row of positions of one channel block, halo left out.
+/// Where the rows of positions of one channel block lie, halo left out.
 #[inline(always)]
-fn rows(g: &Blocked, y: &mut [f32], mut f: impl FnMut(&mut [f32])) {
-    for z in 0..g.size[0] {
-        for row in 0..g.size[1] {
-            let at = g.offset(0, 0, [z, row, 0]);
-            f(&mut y[at..at + g.size[2] * BLOCK]);
-        }
-    }
+fn rows(g: &Blocked) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    let g = *g;
+    (0..g.size[0] * g.size[1]).map(move |i| {
+        let at = g.offset(0, 0, [i / g.size[1], i % g.size[1], 0]);
+        at..at + g.size[2] * BLOCK
+    })
 }
 
 /// Group normalisation: each group of neighbouring channels of each image to mean 0 and variance 1, then a scale and a bias a
@@ -279,19 +280,23 @@ impl Unit<'_> {
         let first = self.index * size.div_ceil(BLOCK);
         let mut sum = l.zero();
         for block in self.y.chunks_exact_mut(g.block_len()) {
-            rows(g, block, |row| row.chunks_exact(BLOCK).for_each(|v| sum = l.add(sum, l.load_slice(v))));
+            for range in rows(g) {
+                for v in block[range].chunks_exact(BLOCK) {
+                    sum = l.add(sum, l.load_slice(v));
+                }
+            }
         }
         let mean = join(l, sum, size).map(|v| v / n);
         let m = l.load_slice(&mean);
         let mut squares = l.zero();
         for (j, block) in self.y.chunks_exact_mut(g.block_len()).enumerate() {
             let mask = l.load_slice(&used(g, first + j));
-            rows(g, block, |row| {
-                for v in row.chunks_exact(BLOCK) {
+            for range in rows(g) {
+                for v in block[range].chunks_exact(BLOCK) {
                     let d = l.mul(l.sub(l.load_slice(v), m), mask);
                     squares = l.mul_add(d, d, squares);
                 }
-            });
+            }
         }
         let r = join(l, squares, size).map(|v| 1.0 / (v / n + self.filter.epsilon).sqrt());
         for (j, block) in self.y.chunks_exact_mut(g.block_len()).enumerate() {
@@ -303,7 +308,9 @@ impl Unit<'_> {
                 b[k] = bias.map_or(0.0, |b| b[c]);
             }
             let (a, b, mask) = (l.load_slice(&a), l.load_slice(&b), l.load_slice(&used));
-            rows(g, block, |row| l.map(row, |v| l.mul_add(l.mul(l.sub(v, m), mask), a, b)));
+            for range in rows(g) {
+                l.map(&mut block[range], |v| l.mul_add(l.mul(l.sub(v, m), mask), a, b));
+            }
         }
     }
 }

@@ -88,51 +88,18 @@ impl Plan {
         check_len(FILTER, "y", self.outputs, y)
     }
 
-    /// Calls `f(first output, count, offset of its first element)` for pieces of neighbouring outputs `from .. to`: one at a
-    /// time where the innermost axis is reduced.
+    /// Pieces of neighbouring outputs `from .. to`: one at a time where the innermost axis is reduced.
     #[inline(always)]
-    pub(super) fn pieces(&self, from: usize, to: usize, mut f: impl FnMut(usize, usize, usize)) {
-        let run = self.run().max(1);
-        let mut start = from;
-        while start < to {
-            let (mut left, skip) = (start / run, start % run);
-            let n = (run - skip).min(to - start);
-            let mut offset = skip;
-            for &(extent, step) in self.kept.iter().rev() {
-                offset += left % extent * step;
-                left /= extent;
-            }
-            f(start, n, offset);
-            start += n;
-        }
+    pub(super) fn pieces(&self, from: usize, to: usize) -> Pieces<'_> {
+        Pieces { plan: self, start: from, to }
     }
 
-    /// Calls `f` with the offset of every reduced row (or, where the innermost axis is kept, of every reduced element).
+    /// The offset of every reduced row of a group whose first element is at `base` (or, where the innermost axis is kept, of
+    /// every reduced element).
     #[inline(always)]
-    pub(super) fn offsets(&self, base: usize, mut f: impl FnMut(usize)) {
-        if self.group == 0 {
-            return;
-        }
-        let mut index = [0; MAX_AXES];
-        let mut at = base;
-        loop {
-            f(at);
-            let mut axis = self.reduced.len();
-            loop {
-                if axis == 0 {
-                    return;
-                }
-                axis -= 1;
-                let (extent, step) = self.reduced[axis];
-                index[axis] += 1;
-                at += step;
-                if index[axis] < extent {
-                    break;
-                }
-                at -= step * extent;
-                index[axis] = 0;
-            }
-        }
+    pub(super) fn offsets(&self, base: usize) -> Offsets<'_> {
+        let rows = if self.row_reduced { self.row.max(1) } else { 1 };
+        Offsets { reduced: &self.reduced, index: [0; MAX_AXES], at: base, left: self.group / rows }
     }
 
     /// `y = finish(fold(init, step) over the group)` one element after the other.
@@ -152,18 +119,75 @@ impl Plan {
         let chunk = self.chunk();
         for_each_part(par, y, chunk, &|i, part| {
             let base = i * chunk;
-            self.pieces(base, base + part.len(), |start, n, offset| {
+            let row = if self.row_reduced { self.row } else { 1 };
+            for (start, n, offset) in self.pieces(base, base + part.len()) {
                 for (j, y) in part[start - base..start - base + n].iter_mut().enumerate() {
                     let mut a = init;
-                    self.offsets(offset + j, |at| {
-                        let row = if self.row_reduced { self.row } else { 1 };
+                    for at in self.offsets(offset + j) {
                         a = x[at..at + row].iter().fold(a, |a, &v| step(a, v));
-                    });
+                    }
                     *y = finish(a);
                 }
-            });
+            }
         });
         Ok(())
+    }
+}
+
+/// Pieces of neighbouring outputs: first output, count, offset of the first element of its group. An iterator rather than a
+/// function that is given a closure, so that the loop body is compiled for the instruction set around it.
+pub(super) struct Pieces<'a> {
+    plan: &'a Plan,
+    start: usize,
+    to: usize,
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = (usize, usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.start >= self.to {
+            return None;
+        }
+        let run = self.plan.run().max(1);
+        let (start, mut left, skip) = (self.start, self.start / run, self.start % run);
+        let n = (run - skip).min(self.to - start);
+        let mut offset = skip;
+        for &(extent, step) in self.plan.kept.iter().rev() {
+            offset += left % extent * step;
+            left /= extent;
+        }
+        self.start += n;
+        Some((start, n, offset))
+    }
+}
+
+/// Offsets of the reduced rows of one group.
+pub(super) struct Offsets<'a> {
+    reduced: &'a [(usize, usize)],
+    index: [usize; MAX_AXES],
+    at: usize,
+    left: usize,
+}
+
+impl Iterator for Offsets<'_> {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        let at = self.at;
+        for (index, &(extent, step)) in self.index[..self.reduced.len()].iter_mut().zip(self.reduced).rev() {
+            *index += 1;
+            self.at += step;
+            if *index < extent {
+                break;
+            }
+            self.at -= step * extent;
+            *index = 0;
+        }
+        Some(at)
     }
 }
 

@@ -158,7 +158,9 @@ impl Kernel for Part<'_> {
 #[inline(always)]
 pub(super) fn finish_all<L: Lanes>(l: L, op: Reduction, group: usize, y: &mut [f32]) {
     if matches!(op, Reduction::Mean | Reduction::L2 | Reduction::LogSum) {
-        l.map(y, |v| finish(l, op, group, v));
+        for y in y.chunks_mut(L::N) {
+            l.store_partial(y, finish(l, op, group, l.load_partial(y, 1.0)));
+        }
     }
 }
 
@@ -167,17 +169,17 @@ impl Part<'_> {
     #[inline(always)]
     fn exponentials<L: Lanes>(&mut self, l: L) {
         let (plan, base) = (&self.filter.plan, self.base);
-        plan.pieces(base, base + self.y.len(), |start, n, offset| {
+        for (start, n, offset) in plan.pieces(base, base + self.y.len()) {
             let y = &mut self.y[start - base..start - base + n];
             if plan.row_reduced {
                 y[0] = l.to_array(exponentials_of_rows(l, plan, self.x, offset, l.splat(y[0])))[0];
-                return;
+                continue;
             }
             for (j, y) in y.chunks_mut(L::N).enumerate() {
                 let max = l.load_partial(y, 0.0);
                 l.store_partial(y, exponentials_of_columns(l, plan, self.x, offset + j * L::N, y.len(), max));
             }
-        });
+        }
     }
 }
 
@@ -191,16 +193,16 @@ impl<L: Lanes> Visitor for Typed<'_, '_, L> {
     fn visit<A: Accumulate>(self, acc: A) {
         let (l, Part { filter: Reduce { plan, .. }, x, base, y }) = (self.l, self.part);
         let base = *base;
-        plan.pieces(base, base + y.len(), |start, n, offset| {
+        for (start, n, offset) in plan.pieces(base, base + y.len()) {
             let y = &mut y[start - base..start - base + n];
             if plan.row_reduced {
                 y[0] = l.to_array(tree(l, acc, rows(l, acc, plan, x, offset)))[0];
-                return;
+                continue;
             }
             for (j, y) in y.chunks_mut(L::N).enumerate() {
                 l.store_partial(y, columns(l, acc, plan, x, offset + j * L::N, y.len()));
             }
-        });
+        }
     }
 }
 
@@ -208,7 +210,7 @@ impl<L: Lanes> Visitor for Typed<'_, '_, L> {
 #[inline(always)]
 fn rows<L: Lanes, A: Accumulate>(l: L, acc: A, plan: &Plan, x: &[f32], base: usize) -> L::V {
     let mut a = l.splat(A::NEUTRAL);
-    plan.offsets(base, |at| {
+    for at in plan.offsets(base) {
         let mut vectors = x[at..at + plan.row].chunks_exact(L::N);
         for v in &mut vectors {
             a = acc.step(l, a, l.load_slice(v));
@@ -216,7 +218,7 @@ fn rows<L: Lanes, A: Accumulate>(l: L, acc: A, plan: &Plan, x: &[f32], base: usi
         if !vectors.remainder().is_empty() {
             a = acc.step(l, a, l.load_partial(vectors.remainder(), A::NEUTRAL));
         }
-    });
+    }
     a
 }
 
@@ -224,7 +226,9 @@ fn rows<L: Lanes, A: Accumulate>(l: L, acc: A, plan: &Plan, x: &[f32], base: usi
 #[inline(always)]
 fn columns<L: Lanes, A: Accumulate>(l: L, acc: A, plan: &Plan, x: &[f32], base: usize, n: usize) -> L::V {
     let mut a = l.splat(A::NEUTRAL);
-    plan.offsets(base, |at| a = acc.step(l, a, read(l, &x[at..at + n])));
+    for at in plan.offsets(base) {
+        a = acc.step(l, a, read(l, &x[at..at + n]));
+    }
     a
 }
 
@@ -244,12 +248,12 @@ fn limit<L: Lanes>(l: L, max: L::V) -> L::V {
 fn exponentials_of_rows<L: Lanes>(l: L, plan: &Plan, x: &[f32], base: usize, max: L::V) -> L::V {
     let m = limit(l, max);
     let mut sum = l.zero();
-    plan.offsets(base, |at| {
+    for at in plan.offsets(base) {
         for c in x[at..at + plan.row].chunks(L::N) {
             let v = if c.len() == L::N { l.load_slice(c) } else { l.load_partial(c, f32::NEG_INFINITY) };
             sum = l.add(sum, math::exp(l, l.sub(v, m)));
         }
-    });
+    }
     l.add(m, math::log(l, tree(l, Sum, sum)))
 }
 
@@ -257,6 +261,8 @@ fn exponentials_of_rows<L: Lanes>(l: L, plan: &Plan, x: &[f32], base: usize, max
 fn exponentials_of_columns<L: Lanes>(l: L, plan: &Plan, x: &[f32], base: usize, n: usize, max: L::V) -> L::V {
     let m = limit(l, max);
     let mut sum = l.zero();
-    plan.offsets(base, |at| sum = l.add(sum, math::exp(l, l.sub(read(l, &x[at..at + n]), m))));
+    for at in plan.offsets(base) {
+        sum = l.add(sum, math::exp(l, l.sub(read(l, &x[at..at + n]), m)));
+    }
     l.add(m, math::log(l, sum))
 }
