@@ -1,4 +1,12 @@
 //! Elements moved, repeated or left in place: no arithmetic.
+//!
+//! [`Strided`] copies regions of row-major tensors, [`Images`] regions of blocked ones.
+
+mod images;
+mod strided;
+
+pub use images::{Corner, Images};
+pub use strided::{Axis, Strided};
 
 /// What stands in the padding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
