@@ -1,11 +1,13 @@
 //! Elements moved, repeated or left in place: no arithmetic.
 //!
-//! [`Strided`] copies regions of row-major tensors, [`Images`] regions of blocked ones.
+//! [`Strided`] copies regions of row-major tensors, [`Images`] regions of blocked ones; [`Select`] chooses by tables.
 
 mod images;
+mod select;
 mod strided;
 
 pub use images::{Corner, Images};
+pub use select::Select;
 pub use strided::{Axis, Strided};
 
 /// What stands in the padding.

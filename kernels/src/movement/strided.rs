@@ -87,7 +87,10 @@ impl Strided {
     /// When `perm` is not a permutation of the axes.
     pub fn transpose(shape: &[usize], perm: &[usize]) -> Result<Self> {
         if perm.len() != shape.len() || (0..shape.len()).any(|a| !perm.contains(&a)) {
-            return Err(Error::new(FILTER, format!("perm: expected the axes of {shape:?} in some order, found {perm:?}")));
+            return Err(Error::new(
+                FILTER,
+                format!("perm: expected the axes of {shape:?} in some order, found {perm:?}"),
+            ));
         }
         let out: Vec<usize> = perm.iter().map(|&p| shape[p]).collect();
         let (from, to) = (dense(shape), dense(&out));
@@ -143,6 +146,11 @@ impl Strided {
             axes.push(Axis { extent: shape[a], from: from[a] as isize, to: to[a] });
         }
         Self::new(&axes, (shape.iter().product(), out.iter().product()), (0, 0))
+    }
+
+    /// Elements of `x` and of `y`.
+    pub fn lengths(&self) -> (usize, usize) {
+        self.lengths
     }
 
     /// Copies the region. Elements of `y` outside of it stay as they are.

@@ -1,20 +1,7 @@
 //! Recurrent layers in one direction.
 
 use super::activation::eval;
-use crate::recurrent::{Cell, Params, Sequence};
-
-/// Weights of one direction: `w [G H, I]`, `r [G H, H]`, `bias [2 G H]` (input, then recurrent), `peepholes [3 H]` (i, o, f).
-#[derive(Clone, Copy, Debug)]
-pub struct Weights<'a> {
-    /// Input weights.
-    pub w: &'a [f32],
-    /// Recurrent weights.
-    pub r: &'a [f32],
-    /// Biases.
-    pub bias: Option<&'a [f32]>,
-    /// Weights of the cell state (LSTM).
-    pub peepholes: Option<&'a [f32]>,
-}
+use crate::recurrent::{Cell, Params, Sequence, Weights};
 
 /// States of one direction before the first step: `[N, H]`; zero when absent.
 #[derive(Clone, Copy, Debug, Default)]

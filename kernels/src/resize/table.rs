@@ -140,7 +140,10 @@ impl Table {
             }
             let weights = &mut table.weight[start..];
             let sum: f64 = weights.iter().sum();
-            if filter.normalized || exclude_outside {
+            if sum == 0.0 {
+                // The filter lies beyond the end altogether: what is left is the end itself.
+                weights[0] = 1.0;
+            } else if filter.normalized || exclude_outside {
                 weights.iter_mut().for_each(|w| *w /= sum);
             }
             table.outside.push(position.is_none());
@@ -266,6 +269,9 @@ mod tests {
                 }
             }
         }
+        let beyond = Axis { input: 1, output: 4, scale: 4.0, coordinates: Coordinates::TfHalfPixel };
+        let t = Table::new(&Axis { output: 8, ..beyond }, Method::Linear { antialias: false }, true);
+        assert_eq!((t.index[14], &t.weight[14..]), (0, [1.0, 0.0].as_slice()));
         let t = Table::new(&axis(4, 4, Coordinates::HalfPixel), Method::Cubic { a: -0.5, antialias: true }, false);
         assert!(t.is_identity(4));
     }

@@ -6,9 +6,12 @@ use super::attrs::{AttrValue, attr_enum, attributes};
 use super::conv::{count, float_tensor, operand};
 use super::infer::{Fact, Infer, ValueType};
 use super::operands::{shapes, unify};
-use crate::{Dim, Error, Result, Tensor, dim::show_shape};
-use pocketnn_kernels::recurrent::{self as kernel, Cell, Params, Sequence};
+use crate::plan::{Compute, Io, LowerCx, Lowered, Step};
+use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape};
+use pocketnn_kernels::par::Parallel;
+use pocketnn_kernels::recurrent::{self as kernel, Cell, Outputs, Params, Recurrent, Sequence};
 use pocketnn_kernels::reference::recurrent as reference;
+use std::sync::Arc;
 
 attr_enum! {
     /// Order in which the sequence is read.
@@ -208,7 +211,7 @@ impl Layer<'_> {
         let mut y = vec![0.0; steps * directions * batch * hidden];
         let (mut h, mut c) = (Vec::new(), Vec::new());
         for (d, params) in self.params(input)?.iter().enumerate() {
-            let weights = reference::Weights {
+            let weights = kernel::Weights {
                 w: part(&w, d, directions),
                 r: part(&r, d, directions),
                 bias: b.as_deref().map(|b| part(b, d, directions)),
@@ -232,10 +235,88 @@ impl Layer<'_> {
         all.into_iter().take(outputs).map(|(shape, v)| float_tensor(&shape, v, x.dtype())).collect()
     }
 
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let x = cx.input(0)?;
+        let floats = [0, 1, 2, 3, 5, 6, 7]
+            .into_iter()
+            .filter(|&i| cx.has(i))
+            .all(|i| cx.input(i).is_ok_and(|p| p.dtype == DType::F32));
+        let constant = [1, 2, 3, 7].into_iter().all(|i| !cx.has(i) || cx.constant(i).is_some());
+        let lengths = !cx.has(4) || cx.input(4)?.dtype == DType::I32;
+        if !(floats && constant && lengths) {
+            return Ok(Lowered::Interpreted);
+        }
+        let sequence = Sequence { steps: x.shape[0], batch: x.shape[1] };
+        let directions = self.directions();
+        let given = [1, 2, 3, 7].map(|i| cx.floats(i));
+        let [Some(w), Some(r), b, p] = &given else { return Err(Error::graph("the weights are missing")) };
+        let all = self.params(x.shape[2])?;
+        let key = format!("recurrent {all:?} {sequence:?}");
+        let layers = cx.packed(&key, || {
+            let weights = |d: usize| kernel::Weights {
+                w: part(w, d, directions),
+                r: part(r, d, directions),
+                bias: b.as_deref().map(|b| part(b, d, directions)),
+                peepholes: p.as_deref().map(|p| part(p, d, directions)),
+            };
+            let layer = |(d, p): (usize, &Params)| Ok(Recurrent::new(cx.isa(), *p, sequence, &weights(d))?);
+            all.iter().enumerate().map(layer).collect::<Result<Vec<_>>>()
+        })?;
+        let states = directions * sequence.batch * self.hidden;
+        let cells = if matches!(self.cell, Cell::Lstm { .. }) { states } else { 0 };
+        let scratch = layers.iter().map(Recurrent::scratch).max().unwrap_or(0) + states + cells;
+        let outputs = cx.outputs();
+        Ok(Compute::new(Layers { layers, states, cells, outputs }).scratch(scratch * 4).into())
+    }
+
     fn macs(&self, inputs: &[Option<&Fact>]) -> u64 {
         let x = inputs.first().copied().flatten().and_then(|f| f.ty.known_shape());
         let rows = self.directions() * self.cell.gates() * self.hidden;
         x.filter(|x| x.len() == 3).map_or(0, |x| count(&[x[0], x[1], rows, x[2] + self.hidden]))
+    }
+}
+
+/// The layers of all directions. Scratch: hidden states, cell states, then that of a layer.
+struct Layers {
+    layers: Arc<Vec<Recurrent>>,
+    /// Floats of the hidden and of the cell states of all directions.
+    states: usize,
+    cells: usize,
+    outputs: usize,
+}
+
+impl Step for Layers {
+    fn run(&self, io: &mut Io<'_>, par: &dyn Parallel) {
+        let (h, rest) = io.scratch::<f32>().split_at_mut(self.states);
+        let (c, rest) = rest.split_at_mut(self.cells);
+        for (state, input) in [(&mut *h, 5), (&mut *c, 6)] {
+            if !state.is_empty() && io.has(input) {
+                state.copy_from_slice(io.input(input));
+            } else {
+                state.fill(0.0);
+            }
+        }
+        let y = io.output::<f32>(0);
+        let one = self.states / self.layers.len();
+        for (d, layer) in self.layers.iter().enumerate() {
+            let lengths = if io.has(4) { Some(io.input::<i32>(4)) } else { None };
+            let cells = if self.cells == 0 { &mut [][..] } else { &mut c[d * one..(d + 1) * one] };
+            let mut out =
+                Outputs { y: &mut *y, step: self.states, offset: d * one, h: &mut h[d * one..(d + 1) * one], c: cells };
+            if let Err(e) = layer.apply(io.input(0), lengths, &mut out, &mut rest[..layer.scratch()], par) {
+                io.fail(e);
+                return;
+            }
+        }
+        if self.outputs > 1 {
+            io.output::<f32>(1).copy_from_slice(h);
+        }
+        if self.outputs > 2 {
+            io.output::<f32>(2).copy_from_slice(c);
+        }
+    }
+    fn algorithm(&self) -> String {
+        "packed gates".to_string()
     }
 }
 
@@ -288,6 +369,9 @@ macro_rules! layer {
             fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
                 self.layer().eval(self, inputs, outputs)
             }
+            fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+                self.layer().lower(cx)
+            }
             fn macs(&self, inputs: &[Option<&Fact>], _outputs: &[ValueType]) -> u64 {
                 self.layer().macs(inputs)
             }
@@ -302,7 +386,7 @@ layer!(Rnn, _op => Cell::Simple);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Op, graph::infer_node};
+    use crate::{Op, graph::infer_node};
 
     fn of(shape: &[usize]) -> Fact {
         Fact::of_type(ValueType::known(DType::F32, shape))

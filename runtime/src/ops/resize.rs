@@ -3,10 +3,14 @@
 use super::Operator;
 use super::attrs::{attr_enum, attributes};
 use super::conv::operand;
+use super::elementwise::lower::done;
 use super::infer::{Infer, ValueType};
 use super::operands::{by_size, distinct_axes, entries, extent, from_raw, raw, shape, unknown_shape, vector};
-use crate::{Dim, Error, Result, Tensor, checked_len, with_dtype};
+use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered, can_block};
+use crate::{DType, Dim, Error, Result, Tensor, checked_len, with_dtype};
 use pocketnn_kernels::elementwise::Number;
+use pocketnn_kernels::movement::Select;
+use pocketnn_kernels::par::Parallel;
 use pocketnn_kernels::reference;
 use pocketnn_kernels::resize::{self as kernel, Axis, Method, Rounding, Table};
 
@@ -163,10 +167,14 @@ impl Resize {
         }
     }
 
-    /// Tables of the axes that change, and the output's shape. Operands as the op has them.
-    fn tables(&self, inputs: &[Option<&Tensor>]) -> Result<(Vec<Option<Table>>, Vec<usize>)> {
-        let x = operand(inputs, 0)?.shape();
-        let given = |i: usize| inputs.get(i).copied().flatten().filter(|t| !t.is_empty());
+    /// What stands outside a region of interest.
+    fn fill(&self, dtype: DType) -> Tensor {
+        with_dtype!(dtype, T => Tensor::scalar(T::from_f64(f64::from(self.extrapolation))))
+    }
+
+    /// Tables of the axes that change, and the output's shape. Operands: region, scales, sizes.
+    fn tables(&self, x: &[usize], operands: &[Option<&Tensor>; 3]) -> Result<(Vec<Option<Table>>, Vec<usize>)> {
+        let given = |i: usize| operands[i - 1].filter(|t| !t.is_empty());
         let sizes = given(3).map(Tensor::to_i64).transpose()?;
         let scales = given(2).map(Tensor::to_f32);
         let extents = self.extents(x, scales.as_deref(), sizes.as_deref())?;
@@ -222,6 +230,12 @@ impl Resize {
     }
 }
 
+/// The input position of every output position of every axis.
+fn chosen(tables: &[Option<Table>], shape: &[usize]) -> Vec<Vec<Option<usize>>> {
+    let of = |(t, &n): (&Option<Table>, &usize)| t.as_ref().map_or_else(|| (0..n).map(Some).collect(), Table::nearest);
+    tables.iter().zip(shape).map(of).collect()
+}
+
 /// Extent times scale, rounded down as floats do it.
 fn scaled(n: usize, scale: f32) -> Result<usize> {
     if !(scale > 0.0 && scale.is_finite()) {
@@ -272,7 +286,7 @@ impl Operator for Resize {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
-        let (tables, out) = self.tables(inputs)?;
+        let (tables, out) = self.tables(x.shape(), &[1, 2, 3].map(|i| inputs.get(i).copied().flatten()))?;
         if out.contains(&0) {
             return Ok(vec![Tensor::zeros(x.dtype(), &shape)?]);
         }
@@ -281,24 +295,51 @@ impl Operator for Resize {
             let y = with_dtype!(x.dtype(), T => Tensor::new(&shape, y.into_iter().map(T::from_f64).collect()))?;
             return Ok(vec![y]);
         }
-        let chosen: Vec<Vec<Option<usize>>> = tables
-            .iter()
-            .zip(x.shape())
-            .map(|(t, &n)| t.as_ref().map_or_else(|| (0..n).map(Some).collect(), Table::nearest))
-            .collect();
-        let fill = with_dtype!(x.dtype(), T => Tensor::scalar(T::from_f64(f64::from(self.extrapolation))));
+        let (chosen, fill) = (chosen(&tables, x.shape()), self.fill(x.dtype()));
         by_size!(x.dtype(), T => {
             let y = reference::movement::select(raw::<T>(x), x.shape(), &chosen, raw::<T>(&fill)[0]);
             from_raw(x.dtype(), &shape, y)
         })
         .map(|t| vec![t])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        let (x, y) = (cx.shape(0), cx.out_shape(0));
+        let known = (1..4).all(|i| cx.ty(i).is_none() || cx.constant(i).is_some());
+        let spatial = x.len() >= 3 && x[..2] == y[..2];
+        let crop = self.coordinates == Coordinates::TfCropAndResize;
+        if known && spatial && !crop && can_block(cx.out_ty(0)) { cx.blocked() } else { cx.plain() }
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let (x, y) = (cx.input(0)?, cx.output(0));
+        if (1..4).any(|i| cx.has(i) && cx.constant(i).is_none()) {
+            return Ok(Lowered::Interpreted);
+        }
+        let (tables, _) = self.tables(&x.shape, &[1, 2, 3].map(|i| cx.constant(i)))?;
+        if x.format == Format::Blocked {
+            let rank = x.shape.len();
+            let table = |i: usize| (i + rank).checked_sub(3).filter(|&a| a >= 2).and_then(|a| tables[a].as_ref());
+            let resize = kernel::Resize::blocked(cx.isa(), x.blocked()?, y.blocked()?, [0, 1, 2].map(table))?;
+            let run = move |io: &mut Io<'_>, par: &dyn Parallel| done(resize.apply(io.input(0), io.output(0), par));
+            return Ok(Compute::function(self.mode.name(), run).into());
+        }
+        if self.mode != ResizeMode::Nearest || x.shape.is_empty() || x.shape.len() > 8 {
+            return Ok(Lowered::Interpreted);
+        }
+        let select = Select::new(&x.shape, &chosen(&tables, &x.shape))?;
+        let (dtype, fill) = (x.dtype, self.fill(x.dtype));
+        let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+            by_size!(dtype, T => {
+                done(select.apply(io.input::<T>(0), io.output::<T>(0), raw::<T>(&fill)[0], par));
+            });
+        };
+        Ok(Compute::function("nearest", run).into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Op, graph::infer_node, ops::infer::Fact};
+    use crate::{Op, graph::infer_node, ops::infer::Fact};
 
     fn shape_of(op: Resize, x: &[Dim], scales: Option<&[f32]>, sizes: Option<&[i64]>) -> String {
         let x = Fact::of_type(ValueType::new(DType::F32, x));

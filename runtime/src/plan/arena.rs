@@ -147,7 +147,13 @@ impl<'a> Arena<'a> {
     pub fn io<'s>(&'s mut self, program: &'s Program, step: usize) -> Io<'s> {
         let memory = self.as_mut_slice();
         assert!(memory.len() >= program.bytes);
-        Io { memory: memory.as_mut_ptr(), operands: &program.steps[step], taken: 0, life: std::marker::PhantomData }
+        Io {
+            memory: memory.as_mut_ptr(),
+            operands: &program.steps[step],
+            taken: 0,
+            failure: None,
+            life: std::marker::PhantomData,
+        }
     }
 }
 
@@ -157,10 +163,21 @@ pub struct Io<'s> {
     operands: &'s Operands,
     /// One bit an output that was handed out; the highest bit for the scratch.
     taken: u64,
+    failure: Option<Error>,
     life: std::marker::PhantomData<&'s mut [u8]>,
 }
 
 impl<'s> Io<'s> {
+    /// Says that the values of the inputs do not fit (an index out of range): the run ends with this error. What the outputs
+    /// hold does not matter then.
+    #[cold]
+    pub fn fail(&mut self, error: impl Into<Error>) {
+        self.failure.get_or_insert(error.into());
+    }
+    /// What [`Io::fail`] was told.
+    pub(super) fn failure(self) -> Option<Error> {
+        self.failure
+    }
     /// Number of inputs, absent ones included.
     pub fn inputs(&self) -> usize {
         self.operands.inputs.len()

@@ -120,8 +120,8 @@ impl Plan {
     }
     /// Runs all steps.
     pub(crate) fn execute(&self, arena: &mut Arena<'_>, par: &dyn pocketnn_kernels::par::Parallel) -> Result<()> {
-        for (i, step) in self.steps.iter().enumerate() {
-            step.run(&mut arena.io(&self.program, i), par);
+        for i in 0..self.steps.len() {
+            self.step(i, arena, par)?;
         }
         self.outcome()
     }
@@ -132,9 +132,9 @@ impl Plan {
         par: &dyn pocketnn_kernels::par::Parallel,
         observe: &mut dyn FnMut(Observation<'_>),
     ) -> Result<()> {
-        for (i, step) in self.steps.iter().enumerate() {
+        for i in 0..self.steps.len() {
             let start = std::time::Instant::now();
-            step.run(&mut arena.io(&self.program, i), par);
+            self.step(i, arena, par)?;
             let nanoseconds = start.elapsed().as_nanos() as u64;
             observe(Observation {
                 index: i,
@@ -145,6 +145,15 @@ impl Plan {
             });
         }
         self.outcome()
+    }
+    #[inline]
+    fn step(&self, i: usize, arena: &mut Arena<'_>, par: &dyn pocketnn_kernels::par::Parallel) -> Result<()> {
+        let mut io = arena.io(&self.program, i);
+        self.steps[i].run(&mut io, par);
+        match io.failure() {
+            None => Ok(()),
+            Some(e) => Err(e.at(|| format!("{} `{}`", self.infos[i].op, self.infos[i].name))),
+        }
     }
     fn outcome(&self) -> Result<()> {
         // The lock is only taken where a naive evaluation could fail; plans of kernels never touch it.

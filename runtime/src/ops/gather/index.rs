@@ -5,8 +5,10 @@ use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType, normalize_axis};
 use crate::ops::operands::{by_size, from_raw, integers, raw, shape, unify};
+use crate::plan::{Compute, Io, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
-use pocketnn_kernels::gather::position;
+use pocketnn_kernels::gather::{Gather as Kernel, position};
+use pocketnn_kernels::par::Parallel;
 use pocketnn_kernels::reference::gather as reference;
 
 fn expect_indices(cx: &Infer, i: usize) -> Result<()> {
@@ -42,6 +44,22 @@ impl Operator for Gather {
             from_raw(x.dtype(), &shape, reference::gather(raw::<T>(x), x.shape(), axis, &indices)?)
         })
         .map(|t| vec![t])
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        let (x, indices) = (cx.input(0)?, cx.input(1)?);
+        let axis = normalize_axis(self.axis, x.shape.len())?;
+        let gather = Kernel::new(&x.shape, axis, indices.shape.iter().product())?;
+        let (dtype, wide) = (x.dtype, indices.dtype == DType::I64);
+        let run = move |io: &mut Io<'_>, _: &dyn Parallel| {
+            let outcome = by_size!(dtype, T => {
+                let (x, y) = (io.input::<T>(0), io.output::<T>(0));
+                if wide { gather.apply(x, io.input::<i64>(1), y) } else { gather.apply(x, io.input::<i32>(1), y) }
+            });
+            if let Err(e) = outcome {
+                io.fail(e);
+            }
+        };
+        Ok(Compute::function("gather", run).into())
     }
 }
 

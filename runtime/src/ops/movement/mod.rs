@@ -1,5 +1,6 @@
 //! Elements moved, repeated or left in place: no arithmetic.
 
+mod lower;
 mod order;
 mod select;
 mod shape;

@@ -5,6 +5,7 @@ use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{by_size, from_raw, raw, shape};
+use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
 use crate::{Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::reference::movement as reference;
 
@@ -42,6 +43,12 @@ impl Operator for Transpose {
         by_size!(x.dtype(), T => from_raw(x.dtype(), &shape, reference::transpose(raw::<T>(x), x.shape(), &perm)))
             .map(|t| vec![t])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
 }
 
 /// The extents of an image `[N, C, H, W]`.
@@ -78,6 +85,9 @@ impl Operator for DepthToSpace {
         })
         .map(|t| vec![t])
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
 }
 
 impl Operator for SpaceToDepth {
@@ -96,6 +106,9 @@ impl Operator for SpaceToDepth {
             from_raw(x.dtype(), &shape, y)
         })
         .map(|t| vec![t])
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
     }
 }
 

@@ -5,9 +5,9 @@ use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, MAX_DIMS, ValueType, broadcast, normalize_axis};
 use crate::ops::operands::{
-    by_size, distinct_axes, entries, extent, from_raw, integers, numbers, raw, shape, shapes, unify, unknown_shape,
-    vector,
+    by_size, distinct_axes, entries, extent, from_raw, numbers, raw, shape, shapes, unify, unknown_shape, vector,
 };
+use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
 use crate::{Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::reference::movement as reference;
 
@@ -87,6 +87,12 @@ impl Operator for Concat {
         })
         .map(|t| vec![t])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
 }
 
 impl Operator for Split {
@@ -136,6 +142,12 @@ impl Operator for Split {
             start += shape[axis];
         }
         Ok(parts)
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
     }
 }
 
@@ -217,19 +229,19 @@ impl Slice {
         Ok(Some((distinct_axes(&axes, rank)?, steps)))
     }
 
-    /// One run an axis of `x`.
-    pub(super) fn runs(inputs: &[Option<&Tensor>]) -> Result<Vec<Run>> {
-        let x = operand(inputs, 0)?;
-        let (starts, ends) = (integers(inputs, 1)?, integers(inputs, 2)?);
-        let given = |i: usize| inputs.get(i).copied().flatten().map(Tensor::to_i64).transpose();
-        let axes = given(3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = given(4)?.unwrap_or_else(|| vec![1; starts.len()]);
+    /// One run an axis of a tensor of shape `x`. Operands: starts, ends, axes, steps.
+    pub(super) fn runs_of(x: &[usize], operands: &[Option<&Tensor>; 4]) -> Result<Vec<Run>> {
+        let required = |t: Option<&Tensor>| t.ok_or_else(|| Error::graph("starts or ends are missing"))?.to_i64();
+        let (starts, ends) = (required(operands[0])?, required(operands[1])?);
+        let given = |i: usize| operands[i].map(Tensor::to_i64).transpose();
+        let axes = given(2)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+        let steps = given(3)?.unwrap_or_else(|| vec![1; starts.len()]);
         if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
             return Err(Error::graph("starts, ends, axes and steps differ in length"));
         }
-        let mut runs: Vec<Run> = x.shape().iter().map(|&d| Run::whole(d)).collect();
-        for (i, a) in distinct_axes(&axes, x.rank())?.into_iter().enumerate() {
-            runs[a] = Run::new(x.shape()[a], starts[i], ends[i], steps[i])?;
+        let mut runs: Vec<Run> = x.iter().map(|&d| Run::whole(d)).collect();
+        for (i, a) in distinct_axes(&axes, x.len())?.into_iter().enumerate() {
+            runs[a] = Run::new(x[a], starts[i], ends[i], steps[i])?;
         }
         Ok(runs)
     }
@@ -274,9 +286,16 @@ impl Operator for Slice {
         (0..run.len).map(|i| x.get((run.start as isize + i as isize * run.step) as usize).cloned()).collect()
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, runs) = (operand(inputs, 0)?, Self::runs(inputs)?);
+        let x = operand(inputs, 0)?;
+        let runs = Self::runs_of(x.shape(), &[1, 2, 3, 4].map(|i| inputs.get(i).copied().flatten()))?;
         let shape: Vec<usize> = runs.iter().map(|r| r.len).collect();
         select_or_empty(x, &shape, None, |a| reference::slice_table(runs[a].start, runs[a].step, runs[a].len))
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
     }
 }
 
@@ -297,6 +316,9 @@ impl Operator for Reverse {
             let start = if backwards { shape[a] - 1 } else { 0 };
             reference::slice_table(start, if backwards { -1 } else { 1 }, shape[a])
         })
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
     }
 }
 
@@ -328,6 +350,9 @@ impl Operator for Expand {
         let x = x.reshaped(&padded)?;
         select_or_empty(&x, &shape, None, |a| reference::repeat_table(padded[a], shape[a]))
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        Self::kernel(cx)
+    }
 }
 
 impl Operator for Tile {
@@ -356,6 +381,9 @@ impl Operator for Tile {
         let x = operand(inputs, 0)?;
         select_or_empty(x, &shape, None, |a| reference::repeat_table(x.shape()[a], shape[a]))
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        Self::kernel(cx)
+    }
 }
 
 impl Pad {
@@ -367,16 +395,14 @@ impl Pad {
         entries(cx, 3)?;
         numbers(cx, 3)?.map(|axes| distinct_axes(&axes, rank)).transpose()
     }
-    /// Elements before each axis, or cut from it.
-    pub(super) fn before(inputs: &[Option<&Tensor>]) -> Result<Vec<isize>> {
-        let rank = operand(inputs, 0)?.rank();
-        let pads = integers(inputs, 1)?;
-        let axes = match inputs.get(3).copied().flatten() {
+    /// Elements before each axis of a tensor of this rank, or cut from it.
+    pub(super) fn before_of(rank: usize, pads: &Tensor, axes: Option<&Tensor>) -> Result<Vec<isize>> {
+        let axes = match axes {
             Some(t) => distinct_axes(&t.to_i64()?, rank)?,
             None => (0..rank).collect(),
         };
         let mut before = vec![0; rank];
-        axes.iter().zip(&pads).for_each(|(&a, &p)| before[a] = p as isize);
+        axes.iter().zip(pads.to_i64()?).for_each(|(&a, p)| before[a] = p as isize);
         Ok(before)
     }
 }
@@ -416,10 +442,17 @@ impl Operator for Pad {
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
-        let (x, before) = (operand(inputs, 0)?, Self::before(inputs)?);
+        let x = operand(inputs, 0)?;
+        let before = Self::before_of(x.rank(), operand(inputs, 1)?, inputs.get(3).copied().flatten())?;
         let fill = inputs.get(2).copied().flatten();
         select_or_empty(x, &shape, fill, |a| {
             reference::pad_table(self.mode.kernel(), x.shape()[a], before[a], shape[a])
         })
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
     }
 }

@@ -1,12 +1,13 @@
 //! Ops that leave the elements as they are, and tensors made from shapes.
 
-use super::{ConstantOfShape, Identity, Range, Reshape, Shape, Squeeze, Unsqueeze};
+use super::{ConstantOfShape, Identity, Range, Reshape, Shape, Squeeze, Unsqueeze, lower};
 use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{
     by_size, distinct_axes, entries, extent, from_raw, numbers, raw, shape, unknown_shape, vector,
 };
+use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
 use pocketnn_kernels::elementwise::Number;
 
@@ -19,6 +20,12 @@ impl Operator for Identity {
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         Ok(vec![operand(inputs, 0)?.clone()])
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        cx.follow(0)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::reshape(cx)
     }
 }
 
@@ -37,6 +44,12 @@ impl Operator for Reshape {
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        lower::reshape_formats(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::reshape(cx)
     }
 }
 
@@ -98,6 +111,12 @@ impl Operator for Squeeze {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        lower::reshape_formats(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::reshape(cx)
+    }
 }
 
 fn squeezed(x: &[Dim], axes: &[i64]) -> Result<Vec<Dim>> {
@@ -130,6 +149,12 @@ impl Operator for Unsqueeze {
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
+    }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        lower::reshape_formats(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::reshape(cx)
     }
 }
 
@@ -176,6 +201,9 @@ impl Operator for ConstantOfShape {
         let n = shape.iter().product();
         let dtype = self.value.dtype();
         by_size!(dtype, T => from_raw(dtype, &shape, vec![raw::<T>(&self.value)[0]; n])).map(|t| vec![t])
+    }
+    fn lower(&self, _cx: &LowerCx) -> Result<Lowered> {
+        Ok(self.kernel())
     }
 }
 
