@@ -48,7 +48,8 @@ fn images_of_random_sizes() {
         let expected = reference::resize::resize(&wide, &[n, c, from[0], from[1], from[2]], &all, 0.0);
         let expected: Vec<f32> = expected.into_iter().map(|v| v as f32).collect();
         let halo = [0; 3].map(|_: i32| (rng.below(2), rng.below(3)));
-        let (gx, gy) = (Blocked::new(n, c, from).with_halo(halo), Blocked::new(n, c, to).with_halo([(1, 0), (0, 2), (1, 1)]));
+        let (gx, gy) =
+            (Blocked::new(n, c, from).with_halo(halo), Blocked::new(n, c, to).with_halo([(1, 0), (0, 2), (1, 1)]));
         let blocked_x = block(&x, &gx);
         let mut first: Option<Vec<u32>> = None;
         for isa in Isa::available() {
@@ -73,7 +74,8 @@ fn images_of_random_sizes() {
 
 #[test]
 fn tables_must_fit() {
-    let axis = Axis { input: 4, output: 8, scale: 2.0, coordinates: Coordinates::CropAndResize { start: -1.0, end: 2.0 } };
+    let axis =
+        Axis { input: 4, output: 8, scale: 2.0, coordinates: Coordinates::CropAndResize { start: -1.0, end: 2.0 } };
     let table = Table::new(&axis, Method::Linear { antialias: false }, false);
     let new = |from, to| Resize::plain(Isa::SCALAR, 1, [1, 1, from], [1, 1, to], [None, None, Some(&table)]);
     for (from, to) in [(4, 8), (4, 7), (3, 8)] {
