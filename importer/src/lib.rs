@@ -17,6 +17,7 @@ mod limits;
 pub mod onnx;
 mod options;
 mod report;
+pub mod verify;
 
 pub use detect::Format;
 pub use error::{ErrorKind, ImportError, Location, Result};

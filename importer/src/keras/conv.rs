@@ -26,7 +26,7 @@ pub const ROWS: &[Row] = &[
 
 /// Number of spatial axes, from the class's name.
 pub fn spatial(class: &str) -> usize {
-    class.chars().find_map(|c| c.to_digit(10)).map_or(2, |d| d as usize)
+    class.chars().find_map(|c| c.to_digit(10)).and_then(|d| usize::try_from(d).ok()).unwrap_or(2)
 }
 
 /// Window, step and padding of a convolution or pooling.

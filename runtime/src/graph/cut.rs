@@ -45,7 +45,9 @@ impl Graph {
             });
         }
         for id in fetches {
-            b.output(map[id.index()].ok_or_else(|| Error::graph(format!("`{}` is not computed", self.value(*id).name)))?);
+            b.output(
+                map[id.index()].ok_or_else(|| Error::graph(format!("`{}` is not computed", self.value(*id).name)))?,
+            );
         }
         b.finish()
     }
@@ -69,7 +71,11 @@ impl Graph {
 
 /// A number or symbol as it is; an expression as a symbol.
 fn open(d: &Dim) -> Dim {
-    if d.known().is_some() || d.symbol_name().is_some_and(|s| !s.starts_with('?')) { d.clone() } else { Dim::symbol(&format!("({d})")) }
+    if d.known().is_some() || d.symbol_name().is_some_and(|s| !s.starts_with('?')) {
+        d.clone()
+    } else {
+        Dim::symbol(&format!("({d})"))
+    }
 }
 
 #[cfg(test)]

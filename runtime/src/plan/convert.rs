@@ -5,7 +5,7 @@ use super::format::{Format, Placement};
 use super::step::{Compute, Lowered, Step};
 use crate::{DType, Error, Result, with_dtype};
 use pocketnn_kernels::layout::{BLOCK, Blocked};
-use pocketnn_kernels::par::{Parallel, Shared};
+use pocketnn_kernels::par::{Parallel, for_each_part};
 
 /// Turns a value of one format into another.
 ///
@@ -112,11 +112,9 @@ impl Step for ToBlocked {
     fn run(&self, io: &mut Io<'_>, par: &dyn Parallel) {
         let (g, x) = (&self.geometry, io.input::<f32>(0));
         let (blocks, len, positions, width) = (g.blocks(), g.block_len(), g.positions(), g.size[2]);
-        let y = Shared::new(io.output::<f32>(0));
-        par.run(g.n * blocks, &|i| {
+        // A part is one channel block of one image.
+        for_each_part(par, &mut io.output::<f32>(0)[..g.n * blocks * len], len, &|i, out| {
             let (n, b) = (i / blocks, i % blocks);
-            // SAFETY: each chunk is one channel block of one image.
-            let out = unsafe { y.range(i * len, len) };
             g.clear_halo(out);
             let live = BLOCK.min(g.c - b * BLOCK);
             rows(g, n, b, |row, offset| {
