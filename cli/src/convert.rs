@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::output::{self, Paint, Progress};
 use crate::source::ModelArgs;
+use crate::verify;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -43,7 +44,11 @@ const MAX_LABELS: u64 = 64 << 20;
 /// # Errors
 /// What went wrong.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let loaded = args.model.load()?;
+    let loaded = args.model.load_with_source()?;
+    let verification = if args.no_verify { None } else { Some(verify::compare(&loaded, &args.model)?) };
+    if let Some(v) = &verification {
+        verify::check(v).map_err(|e| e.help("nothing was written; --no-verify writes it all the same"))?;
+    }
     let mut graph = loaded.model.graph().clone();
     if let Some(path) = &args.labels {
         let bytes = files::read(path, MAX_LABELS)?;
@@ -54,6 +59,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if let Some(p) = &args.preprocessing {
         graph.meta.insert("preprocessing".to_string(), p.clone());
     }
+    if let Some(v) = &verification {
+        graph.meta.insert("verification".to_string(), v.to_json());
+    }
+    if let Some(p) = &loaded.provenance {
+        graph.meta.insert("provenance".to_string(), verify::provenance(p));
+    }
     let progress = Progress::unknown(&format!("writing {}", args.output.display()));
     pocketnn::format::save(&graph, &args.output)?;
     drop(progress);
@@ -61,7 +72,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if args.json {
         return output::print_json(&json!({
             "output": args.output.display().to_string(), "bytes": size, "nodes": graph.nodes().len(),
-            "params": graph.parameters(), "warnings": loaded.report.to_json()["warnings"],
+            "params": graph.parameters(), "verification": verification.map(|v| v.to_json()), "warnings": loaded.report.to_json()["warnings"],
         }));
     }
     let paint = Paint::stdout();
@@ -72,5 +83,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         output::bytes(size)
     );
     eprint!("{}", loaded.report.to_text());
-    output::print(&format!("{} {summary}\n", paint.bold(&args.output.display().to_string())))
+    let checked = verification.map_or("not verified\n".to_string(), |v| verify::tell(&v));
+    output::print(&format!("{checked}{} {summary}\n", paint.bold(&args.output.display().to_string())))
 }

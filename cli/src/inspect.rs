@@ -150,6 +150,7 @@ impl Report<'_> {
             "interpreted": self.interpreted(),
             "planned": plan.is_some(),
             "layers": layers,
+            "passes": loaded.passes.iter().filter(|p| p.count() > 0).map(|p| p.to_json(8)).collect::<Vec<_>>(),
             "meta": self.graph.meta,
             "warnings": loaded.report.to_json()["warnings"],
         })

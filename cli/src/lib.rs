@@ -10,6 +10,7 @@ pub mod drawing;
 pub mod failure;
 pub mod files;
 mod inspect;
+mod mnist;
 pub mod output;
 pub mod picture;
 mod run;
@@ -18,6 +19,7 @@ pub mod svg;
 pub mod table;
 pub mod tensors;
 pub mod timing;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
@@ -41,6 +43,8 @@ enum Command {
     Run(run::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
+    Verify(verify::Args),
+    Mnist(mnist::Args),
 }
 
 impl Command {
@@ -48,16 +52,20 @@ impl Command {
         match self {
             Command::Convert(a) => a.json,
             Command::Run(a) => a.json,
+            Command::Verify(a) => a.json,
             Command::Bench(a) => a.json,
             Command::Inspect(a) => a.json,
+            Command::Mnist(a) => a.json,
         }
     }
     fn run(self) -> Result<(), Failure> {
         match self {
             Command::Convert(a) => convert::run(a),
             Command::Run(a) => run::run(a),
+            Command::Verify(a) => verify::run(a),
             Command::Bench(a) => bench::run(a),
             Command::Inspect(a) => inspect::run(a),
+            Command::Mnist(a) => mnist::run(a),
         }
     }
 }

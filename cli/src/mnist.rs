@@ -7,7 +7,9 @@ use crate::picture;
 use crate::run::largest;
 use crate::tensors::{self, Look, Preparation, Wanted};
 use crate::timing::quantile;
+use crate::verify::{SEED, check};
 use pocketnn::{Model, Options, Tensor, Threads};
+use pocketnn_importer::verify::{Verification, VerifyOptions, verify};
 use pocketnn_importer::{ImportOptions, import_bytes};
 use pocketnn_models::mnist::{self, Dataset, MIRRORS, SIDE, Split};
 use pocketnn_models::{DIGITS_KERAS, SAMPLES, Sample};
@@ -52,7 +54,7 @@ struct Evaluation {
     seconds: f64,
 }
 
-/// Samples whose pictures are drawn, in rows of five.
+/// Digits whose pictures are drawn, in rows of five.
 const DRAWN: usize = 10;
 const ROW: usize = 5;
 /// Runs whose median is the latency.
@@ -65,12 +67,16 @@ const LATENCY_RUNS: usize = 500;
 pub fn run(args: Args) -> Result<(), Failure> {
     let folder = if args.download { Some(download(&args)?) } else { mnist::locate(args.data.as_deref()).ok() };
     if let (None, Some(asked)) = (&folder, &args.data) {
-        return Err(Failure::failed(format!("{}: no MNIST files", asked.display())).help("add --download to fetch them"));
+        return Err(
+            Failure::failed(format!("{}: no MNIST files", asked.display())).help("add --download to fetch them")
+        );
     }
     let start = Instant::now();
     let imported = import_bytes(DIGITS_KERAS, &ImportOptions::default())?;
-    let graph = imported.graph;
+    let graph = pocketnn::passes::optimize(imported.graph.clone())?.0;
     let converted = start.elapsed().as_secs_f64() * 1e3;
+    let verification = verify(&imported.graph, &graph, SEED, &VerifyOptions::default())?;
+    check(&verification)?;
     let model = Model::new(graph);
     let answers = SAMPLES.iter().map(|s| classify(&model, s)).collect::<Result<Vec<_>, _>>()?;
     let latency = latency(&model)?;
@@ -81,10 +87,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         return output::print_json(&json!({
             "samples": answers.len(), "correct": correct, "test_images": e.map_or(0, |e| e.images),
             "accuracy": e.map(|e| e.correct as f64 / e.images.max(1) as f64), "latency_us": latency,
-            "convert_ms": converted, "params": model.graph().parameters(), "model_bytes": DIGITS_KERAS.len(),
+            "convert_ms": converted, "verification": verification.to_json(), "params": model.graph().parameters(), "model_bytes": DIGITS_KERAS.len(),
         }));
     }
-    output::print(&tell(&model, &answers, latency, converted, evaluation.as_ref()))
+    output::print(&tell(&model, &answers, latency, converted, &verification, evaluation.as_ref()))
 }
 
 fn fail(e: &mnist::Error) -> Failure {
@@ -94,7 +100,8 @@ fn fail(e: &mnist::Error) -> Failure {
 fn download(args: &Args) -> Result<PathBuf, Failure> {
     let named = args.data.clone().or_else(|| std::env::var_os(mnist::DIR_VARIABLE).map(PathBuf::from));
     let folder = named.unwrap_or_else(|| PathBuf::from("mnist-data"));
-    let mirrors: Vec<&str> = if args.mirror.is_empty() { MIRRORS.to_vec() } else { args.mirror.iter().map(String::as_str).collect() };
+    let mirrors: Vec<&str> =
+        if args.mirror.is_empty() { MIRRORS.to_vec() } else { args.mirror.iter().map(String::as_str).collect() };
     let progress = Progress::bytes(Some(mnist::FILES.iter().map(|f| f.bytes).sum()), "fetching MNIST");
     let mut before = (String::new(), 0);
     let mut tell = |p: mnist::Progress<'_>| {
@@ -153,17 +160,28 @@ fn evaluate(model: &Model, folder: &Path, threads: usize) -> Result<Evaluation, 
     Ok(Evaluation { folder: folder.to_path_buf(), images: data.len(), correct, seconds: outcome.seconds })
 }
 
-fn tell(model: &Model, answers: &[Answer], latency: f64, converted: f64, evaluation: Option<&Evaluation>) -> String {
+fn tell(
+    model: &Model,
+    answers: &[Answer],
+    latency: f64,
+    converted: f64,
+    v: &Verification,
+    evaluation: Option<&Evaluation>,
+) -> String {
     let paint = Paint::stdout();
     let mut text = String::new();
     let g = model.graph();
     let _ = writeln!(
         text,
-        "digits.keras: {}, {} parameters; converted in {converted:.1} ms",
+        "digits.keras: {}, {} parameters; converted in {converted:.1} ms; verified: outputs differ by {:.1e} at most",
         output::bytes(DIGITS_KERAS.len() as u64),
-        g.parameters()
+        g.parameters(),
+        v.max_relative()
     );
-    for row in answers[..answers.len().min(DRAWN)].chunks(ROW) {
+    // One of each digit, the hands in turn.
+    let drawn: Vec<&Answer> =
+        (0..DRAWN).filter_map(|d| answers.iter().filter(|a| usize::from(a.sample.label) == d).nth(d % 3)).collect();
+    for row in drawn.chunks(ROW) {
         text.push('\n');
         let pictures: Vec<Vec<String>> = row.iter().map(|a| picture::half_size(&a.pixels, SIDE, paint.on())).collect();
         for line in 0..pictures.first().map_or(0, Vec::len) {
@@ -183,7 +201,15 @@ fn tell(model: &Model, answers: &[Answer], latency: f64, converted: f64, evaluat
     match evaluation {
         Some(e) => {
             let accuracy = 100.0 * e.correct as f64 / e.images.max(1) as f64;
-            let _ = writeln!(text, "{:<12} {:.2} % of {} MNIST test images ({:.2} s, {})", "accuracy", accuracy, e.images, e.seconds, e.folder.display());
+            let _ = writeln!(
+                text,
+                "{:<12} {:.2} % of {} MNIST test images ({:.2} s, {})",
+                "accuracy",
+                accuracy,
+                e.images,
+                e.seconds,
+                e.folder.display()
+            );
         }
         None => {
             let _ = writeln!(text, "{:<12} not measured: no MNIST files (--data DIR, or --download)", "accuracy");

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::Progress;
+use pocketnn::passes::PassReport;
 use pocketnn::{Bindings, Graph, Model, ValueId};
 use pocketnn_importer::{ImportOptions, Keras1Backend, Provenance, Report};
 use std::collections::BTreeMap;
@@ -37,8 +38,8 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
 
 /// A model with what is known about where it came from.
 pub struct Loaded {
-    /// The network as it was imported, before optimisation; the same as `model` for `.pnn` files.
-    pub imported: Graph,
+    /// The network as it was imported, before optimisation, when it was asked for.
+    pub imported: Option<Graph>,
     /// The model.
     pub model: Model,
     /// True when the file was a `.pnn` file.
@@ -47,6 +48,8 @@ pub struct Loaded {
     pub report: Report,
     /// Where a source model came from.
     pub provenance: Option<Provenance>,
+    /// What the passes did.
+    pub passes: Vec<PassReport>,
 }
 
 impl ModelArgs {
@@ -70,6 +73,16 @@ impl ModelArgs {
     /// # Errors
     /// When it cannot be read or uses something that is not supported.
     pub fn load(&self) -> Result<Loaded, Failure> {
+        self.read(false)
+    }
+    /// As [`Self::load`], and keeps what was imported.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with_source(&self) -> Result<Loaded, Failure> {
+        self.read(true)
+    }
+    fn read(&self, keep: bool) -> Result<Loaded, Failure> {
         let _progress = Progress::unknown(&format!("reading {}", self.model.display()));
         if is_pnn(&self.model)? {
             let opened = Model::open(&self.model)?;
@@ -79,19 +92,28 @@ impl ModelArgs {
             } else {
                 Model::new(bound(&graph, &self.bindings())?)
             };
-            let imported = model.graph().clone();
-            return Ok(Loaded { imported, model, converted: true, report: Report::default(), provenance: None });
+            let (imported, report, passes) = (None, Report::default(), Vec::new());
+            return Ok(Loaded { imported, model, converted: true, report, provenance: None, passes });
         }
-        let source = pocketnn_importer::import(&self.model, &self.options())?;
+        let (source, feed) = match pocketnn_importer::import(&self.model, &self.options()) {
+            // An importer that cannot begin inside a model gives all of it, which is cut then.
+            Err(e) if e.location().attribute.as_deref() == Some("feed") => {
+                let options = ImportOptions { feed: Vec::new(), ..self.options() };
+                (pocketnn_importer::import(&self.model, &options)?, self.feed.as_slice())
+            }
+            other => (other?, &[][..]),
+        };
         if !self.dims.is_empty() {
             // The importer binds what it is told of; only the model without sizes shows which names it has.
             let free =
                 pocketnn_importer::import(&self.model, &ImportOptions { dims: BTreeMap::new(), ..self.options() });
             free.map_or(Ok(()), |m| check_names(&m.graph, &self.bindings()))?;
         }
-        let graph = cut(&source.graph, &self.feed, &self.fetch)?;
+        let graph = cut(&source.graph, feed, &[])?;
         let (report, provenance) = (source.report, Some(source.provenance));
-        Ok(Loaded { model: Model::new(graph.clone()), imported: graph, converted: false, report, provenance })
+        let imported = keep.then(|| graph.clone());
+        let (optimized, passes) = pocketnn::passes::optimize(graph)?;
+        Ok(Loaded { imported, model: Model::new(optimized), converted: false, report, provenance, passes })
     }
 }
 

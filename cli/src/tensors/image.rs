@@ -186,10 +186,9 @@ pub fn picture(bytes: &[u8], wanted: &Wanted<'_>, look: &Look) -> Result<Tensor,
     reader.limits(limits);
     let decoded = reader.decode().map_err(|e| Failure::failed(format!("not a readable picture: {e}")))?;
     let (pixels, h, w) = pixels(&decoded, place);
-    let mut p = look.asked.or(&look.model);
-    let default = if wanted.dtype.is_float() { 1.0 / 255.0 } else { 1.0 };
-    p.scale.get_or_insert(default);
-    let values = prepared(&pixels, place.channels, &p)?;
+    let p = look.asked.or(&look.model);
+    let full = if wanted.dtype.is_float() { 255.0 } else { 1.0 };
+    let values = prepared(&pixels, place.channels, &p, full)?;
     let shape = match (place.rank, place.layout) {
         (4, Layout::Nchw) => vec![1, place.channels, h, w],
         (4, Layout::Nhwc) => vec![1, h, w, place.channels],
@@ -216,17 +215,18 @@ fn pixels(picture: &DynamicImage, place: Place) -> (Vec<u8>, usize, usize) {
     (bytes, h, w)
 }
 
-fn prepared(pixels: &[u8], channels: usize, p: &Preparation) -> Result<Vec<f32>, Failure> {
+/// Without a scale the largest value of a pixel becomes `255 / full`.
+fn prepared(pixels: &[u8], channels: usize, p: &Preparation, full: f32) -> Result<Vec<f32>, Failure> {
     let mean = Preparation::per_channel(&p.mean, channels, 0.0, "mean")?;
     let std = Preparation::per_channel(&p.std, channels, 1.0, "std")?;
-    let scale = p.scale.unwrap_or(1.0);
+    let scaled = |v: f32| p.scale.map_or(v / full, |s| v * s);
     let (invert, bgr) = (p.invert.unwrap_or(false), p.bgr.unwrap_or(false) && channels >= 3);
     let mut out = Vec::with_capacity(pixels.len());
     for pixel in pixels.chunks_exact(channels) {
         for c in 0..channels {
             let v = pixel[if bgr && c < 3 { 2 - c } else { c }];
             let v = f32::from(if invert { 255 - v } else { v });
-            out.push((v * scale - mean[c]) / std[c]);
+            out.push((scaled(v) - mean[c]) / std[c]);
         }
     }
     Ok(out)

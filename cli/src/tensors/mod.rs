@@ -103,7 +103,9 @@ pub fn convert(t: &Tensor, to: DType) -> Result<Tensor, Failure> {
         return Err(lost());
     }
     let out = cast(t, to)?;
-    if rounds || cast(&out, t.dtype())? == *t { Ok(out) } else { Err(lost()) }
+    // There and back catches rounding, the numbers themselves catch wrapping.
+    let same = || Ok::<bool, Failure>(cast(&out, t.dtype())? == *t && out.to_f64() == t.to_f64());
+    if rounds || same()? { Ok(out) } else { Err(lost()) }
 }
 
 #[cfg(test)]
