@@ -1,5 +1,6 @@
 //! Conformance, hostile-input and end-to-end tests of pocketnn.
 
+pub mod networks;
 pub mod npz;
 pub mod onnx_batch;
 pub mod serve;

@@ -44,7 +44,8 @@ fn path(request: &Value, key: &str) -> Result<PathBuf, String> {
 fn answer(request: &Value, naive: bool) -> Result<(), String> {
     let model = path(request, "model")?;
     let weights_only = request["format"].as_str().is_some_and(|f| f.starts_with("weights"));
-    let backend = request["keras1_backend"].as_str().map(str::parse).transpose().map_err(|e: ImportError| e.to_string())?;
+    let backend =
+        request["keras1_backend"].as_str().map(str::parse).transpose().map_err(|e: ImportError| e.to_string())?;
     let options = ImportOptions { keras1_backend: backend, ..ImportOptions::default() };
     let graph = if weights_only {
         import(path(request, "config")?, &ImportOptions { weights: Some(model), ..options })
