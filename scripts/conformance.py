@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Runs the public corpora through the `conformance` program and holds the results against the recorded figures.
+
+    conformance.py --shared ../shared --program target/debug/conformance [--work DIR] [--only onnx|keras] [--record]
+
+The figures stand in tests/conformance/thresholds.json: how many cases must pass, in all and of tier 1; nothing may be wrong, panic,
+crash or hang. --record writes the figures found. Needs numpy and onnx. Exit status 0 when all hold.
+"""
+import argparse, json, os, re, subprocess, sys, tarfile, tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FILE = os.path.join(HERE, "..", "tests", "conformance", "thresholds.json")
+BASE_TYPES = {"float", "int64", "int32", "bool"}
+KERAS = "keras3,keras2zip,h5_k1,h5_k2,h5_k3,weights_k3"
+
+
+def tier_1(shared):
+    """The operators of the first table of onnx-priority.md."""
+    text = open(os.path.join(shared, "conformance", "onnx-priority.md"), encoding="utf-8").read()
+    table = text.split("## Tier 1", 1)[1].split("\n## ", 1)[0]
+    return set(re.findall(r"^\| ([A-Z]\w+) \|", table, re.M))
+
+
+def unpack(archive, folder):
+    if not os.path.isdir(folder):
+        with tarfile.open(archive) as t:
+            t.extractall(folder, filter="data")
+
+
+def onnx(a, work):
+    corpus, out = os.path.join(work, "onnx", "corpus"), os.path.join(work, "onnx.json")
+    unpack(os.path.join(a.shared, "conformance", "onnx_corpus.tar.xz"), os.path.join(work, "onnx"))
+    script = os.path.join(a.shared, "conformance", "run_onnx_corpus.py")
+    subprocess.run([sys.executable, script, "--corpus", corpus, "--batch", "--exact-int", "--json", out,
+                    "--cmd", os.path.abspath(a.program) + " onnx {list}"], check=True)
+    found = json.load(open(out))["results"]
+    rows = {r["id"]: r for r in json.load(open(os.path.join(corpus, "index.json")))["rows"]}
+    ops = tier_1(a.shared)
+    first = [r for r in found if set(rows[r["id"]]["ops"]) <= ops and set(rows[r["id"]]["dtypes"]) <= BASE_TYPES]
+    passed = lambda rs: sum(r["result"] == "pass" for r in rs)
+    bad = [r for r in found if r["result"] not in ("pass", "unsupported", "error")]
+    for r in bad: print("  %s %s: %s" % (r["result"], r["id"], r["message"][:200]))
+    for r in first:
+        if r["result"] != "pass": print("  tier 1: %s %s: %s" % (r["result"], r["id"], r["message"][:160]))
+    return {"cases": len(found), "pass": passed(found), "tier1_cases": len(first), "tier1_pass": passed(first)}, len(bad)
+
+
+def keras(a, work):
+    corpus, out = os.path.join(work, "keras"), os.path.join(work, "keras.json")
+    unpack(os.path.join(a.shared, "conformance", "keras_corpus.tar.xz"), corpus)
+    script = os.path.join(a.shared, "conformance", "run_corpus.py")
+    # Its exit status is 0 only when everything passes; the figures decide here.
+    subprocess.run([sys.executable, script, "--corpus", corpus, "--formats", KERAS, "--json", out, "--show", "0",
+                    "--server", os.path.abspath(a.program) + " serve"])
+    found = json.load(open(out))["results"]
+    bad = [r for r in found if r["status"] in ("wrong", "shape", "panic", "timeout", "missing")]
+    for r in bad: print("  %s %s %s: %s" % (r["status"], r["case"], r["format"], r["detail"][:200]))
+    return {"cases": len(found), "pass": sum(r["status"] == "ok" for r in found)}, len(bad)
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--shared", required=True)
+    ap.add_argument("--program", required=True)
+    ap.add_argument("--work")
+    ap.add_argument("--only", choices=["onnx", "keras"])
+    ap.add_argument("--record", action="store_true")
+    a = ap.parse_args()
+    work = a.work or tempfile.mkdtemp(prefix="conformance")
+    os.makedirs(work, exist_ok=True)
+    wanted = json.load(open(FILE))
+    ok = True
+    for name, run in (("onnx", onnx), ("keras", keras)):
+        if a.only not in (None, name): continue
+        figures, bad = run(a, work)
+        missed = [k for k, v in wanted.get(name, {}).items() if figures[k] < v]
+        ok &= not bad and not missed
+        print("%s: %s, %d wrong%s" % (name, figures, bad, "; below the record: %s" % missed if missed else ""))
+        if a.record: wanted[name] = figures
+    if a.record:
+        with open(FILE, "w") as f: f.write(json.dumps(wanted, indent=1) + "\n")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
