@@ -185,6 +185,7 @@ fn choose(e: &Editor, perm: &[usize]) -> (Vec<usize>, bool) {
     for (slot, (id, f)) in &members {
         for p in &f.parts {
             match p {
+                Part::Permuted(v) | Part::Lifted(v) if e.constant(*v).is_some() => {}
                 Part::Permuted(v) => {
                     values.insert(*v);
                 }
@@ -292,20 +293,18 @@ fn flip(e: &mut Editor, slot: usize, perm: &[usize]) {
         inputs.push(match p {
             Part::Same(v) => v,
             Part::Constant(t) => Some(e.add_constant(&format!("{name}.permuted"), t)),
+            Part::Permuted(v) | Part::Lifted(v) if e.constant(v).is_some() => match permuted_constant(e, v, perm) {
+                Some(v) => Some(v),
+                None => return,
+            },
             Part::Permuted(v) => match permuted(e, slot, v, perm) {
                 Some(v) => Some(v),
                 None => return,
             },
-            Part::Lifted(v) => {
-                let missing: Vec<i64> = (0..(perm.len() - e.rank(v)) as i64).collect();
-                let axes = e.add_constant("axes", Tensor::vector(&missing));
-                let title = format!("{}:lifted", e.name(v));
-                let lifted = e.add(slot, Unsqueeze {}, &[Some(v), Some(axes)], &title);
-                match lifted.and_then(|v| permuted(e, slot, v, perm)) {
-                    Some(v) => Some(v),
-                    None => return,
-                }
-            }
+            Part::Lifted(v) => match lifted(e, slot, v, perm.len()).and_then(|v| permuted(e, slot, v, perm)) {
+                Some(v) => Some(v),
+                None => return,
+            },
         });
     }
     let names: Vec<String> = old.iter().map(|&v| permuted_name(e.name(v), perm)).collect();
@@ -322,6 +321,23 @@ fn flip(e: &mut Editor, slot: usize, perm: &[usize]) {
     let perm = inverse(perm);
     e.divert(slot, &new.iter().map(|&v| (Transpose { perm: perm.clone() }.into(), vec![Some(v)])).collect::<Vec<_>>());
     e.note(name);
+}
+
+fn permuted_constant(e: &mut Editor, v: ValueId, perm: &[usize]) -> Option<ValueId> {
+    let t = e.constant(v)?;
+    let missing = perm.len().checked_sub(t.rank())?;
+    let shape: Vec<usize> = std::iter::repeat_n(1, missing).chain(t.shape().iter().copied()).collect();
+    let t = permute::permuted_tensor(&t.reshaped(&shape).ok()?, perm)?;
+    Some(e.derive_constant(v, t))
+}
+
+/// A value with as many axes of extent 1 in front as it lacks.
+fn lifted(e: &mut Editor, slot: usize, v: ValueId, rank: usize) -> Option<ValueId> {
+    let missing = rank.checked_sub(e.rank(v))?;
+    let title = format!("{}:lifted", e.name(v));
+    let axes: Vec<i64> = (0..missing as i64).collect();
+    let axes = e.add_constant("axes", Tensor::vector(&axes));
+    e.add(slot, Unsqueeze {}, &[Some(v), Some(axes)], &title)
 }
 
 /// A value with its axes permuted: what is there already, or a new transpose.

@@ -87,11 +87,7 @@ impl Cx<'_> {
     }
     /// An operand of the full rank.
     fn data(&self, v: Option<ValueId>) -> Option<Part> {
-        let v = v.filter(|&v| self.e.rank(v) == self.perm.len())?;
-        match self.e.constant(v) {
-            Some(t) => permuted_tensor(t, self.perm).map(Part::Constant),
-            None => Some(Part::Permuted(v)),
-        }
+        v.filter(|&v| self.e.rank(v) == self.perm.len()).map(Part::Permuted)
     }
     /// The first operand permuted, the others as they are.
     fn first(&self, op: impl Into<Op>) -> Option<Flipped> {
@@ -108,17 +104,9 @@ impl Cx<'_> {
                 return Some(Part::Same(Some(v)));
             }
             let missing = rank.checked_sub(self.e.rank(v))?;
-            match self.e.constant(v) {
-                Some(t) => {
-                    let shape: Vec<usize> = std::iter::repeat_n(1, missing).chain(t.shape().iter().copied()).collect();
-                    permuted_tensor(&t.reshaped(&shape).ok()?, self.perm).map(Part::Constant)
-                }
-                None if missing == 0 => Some(Part::Permuted(v)),
-                None => Some(Part::Lifted(v)),
-            }
+            Some(if missing == 0 { Part::Permuted(v) } else { Part::Lifted(v) })
         };
         let parts = self.n.inputs.iter().map(part).collect::<Option<_>>()?;
-        // The slope of a parametric ReLU must not have more axes than what it belongs to, which has them all.
         Some(Flipped { op: self.n.op.clone(), parts })
     }
     fn integers(&self, i: usize) -> Option<Vec<i64>> {
