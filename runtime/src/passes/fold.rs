@@ -2,7 +2,9 @@
 //! passes made computable.
 
 use super::edit::Editor;
+use crate::Op;
 use crate::graph::infer_node;
+use crate::ops::elementwise::cast;
 use crate::ops::infer::Fact;
 
 pub(super) fn run(e: &mut Editor) {
@@ -15,7 +17,14 @@ pub(super) fn run(e: &mut Editor) {
             return;
         }
         let facts: Vec<Option<&Fact>> = n.inputs.iter().map(|v| v.map(|v| e.fact(v))).collect();
-        let Ok(facts) = infer_node(&n.op, &facts, n.outputs.len()) else { return };
+        let Ok(mut facts) = infer_node(&n.op, &facts, n.outputs.len()) else { return };
+        // A conversion of a large constant is larger than that, but it would run each time.
+        if let (Op::Cast(c), Some(t)) = (&n.op, n.operands().next().and_then(|v| e.constant(v)))
+            && facts[0].constant.is_none()
+        {
+            let Ok(t) = cast(t, c.to) else { return };
+            facts[0] = Fact::of_constant(t);
+        }
         if facts.iter().all(|f| f.constant.is_some()) {
             let name = n.name.clone();
             e.settle(slot, facts);

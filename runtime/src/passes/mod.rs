@@ -27,6 +27,7 @@ mod product;
 mod prune;
 mod reshape;
 mod scale;
+mod storage;
 mod transpose;
 
 pub use transpose::{permuted_name, permuted_source};
@@ -61,6 +62,7 @@ type Pass = (&'static str, fn(&mut Editor));
 const STAGES: &[&[Pass]] = &[
     &[
         ("prune", prune::run),
+        ("storage", storage::run),
         ("fold_constants", fold::run),
         ("dedup", dedup::run),
         ("reshape", reshape::run),

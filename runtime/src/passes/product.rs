@@ -2,7 +2,7 @@
 
 use super::edit::Editor;
 use crate::ops::dense::Dense;
-use crate::{DType, Op, Tensor, ValueId};
+use crate::{DType, Op, Tensor, ValueId, with_dtype};
 
 pub(super) fn run(e: &mut Editor) {
     e.each(|e, slot| {
@@ -22,9 +22,12 @@ fn weights(e: &Editor, x: ValueId, w: ValueId) -> Option<Tensor> {
     let t = e.constant(w)?;
     let (&[k, n], lead) = (t.shape().last_chunk::<2>()?, t.rank() - 2);
     let flat = lead == 0 || (t.shape()[..lead].iter().all(|&d| d == 1) && t.rank() <= e.rank(x));
-    if t.dtype() != DType::F32 || e.dtype(x) != DType::F32 || e.constant(x).is_some() || !flat || e.rank(x) == 0 {
+    let float = t.dtype().is_float() && t.dtype() != DType::F64;
+    if !float || e.dtype(x) != DType::F32 || e.constant(x).is_some() || !flat || e.rank(x) == 0 {
         return None;
     }
-    let data = t.as_slice::<f32>().ok()?;
-    Tensor::new(&[n, k], (0..n * k).map(|i| data[i % k * n + i / k]).collect()).ok()
+    with_dtype!(t.dtype(), T => {
+        let data = t.as_slice::<T>().ok()?;
+        Tensor::new(&[n, k], (0..n * k).map(|i| data[i % k * n + i / k]).collect()).ok()
+    })
 }

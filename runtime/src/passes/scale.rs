@@ -49,8 +49,10 @@ impl Weights {
         };
         let value = (*n.inputs.get(1)?)?;
         let bias = n.inputs.get(2).copied().flatten();
-        let t = e.constant(value).filter(|t| t.dtype() == DType::F32)?;
-        if bias.is_some_and(|b| e.constant(b).is_none_or(|b| b.dtype() != DType::F32)) || t.is_empty() {
+        // Half floats become `f32`: folded weights must not be rounded twice.
+        let fits = |t: &&Tensor| t.dtype().is_float() && t.dtype() != DType::F64;
+        let t = e.constant(value).filter(fits)?;
+        if bias.is_some_and(|b| e.constant(b).filter(fits).is_none()) || t.is_empty() {
             return None;
         }
         let (rows, columns) = (t.shape()[0], t.shape()[1]);

@@ -156,3 +156,37 @@ fn what_becomes_known_is_folded() {
     assert_eq!(ops(&g), ["Dense"]);
     untouched(&g);
 }
+
+#[test]
+fn half_floats_stay_as_they_are_stored() {
+    let half = |b: &mut GraphBuilder, shape: &[usize], seed| {
+        let t = crate::ops::elementwise::cast(&noise(shape, seed), DType::F16).unwrap();
+        let t = b.constant("half", t);
+        b.op(crate::ops::elementwise::Cast { to: DType::F32 }, &[t], "cast").unwrap()
+    };
+    // Larger than what is computed while a graph is built.
+    let g = graph(&[Dim::symbol("N"), Dim::from(300)], |b, x| {
+        let w = half(b, &[300, 200], 1);
+        b.op(dense::MatMul {}, &[x, w], "product").unwrap()
+    });
+    let (o, _) = optimized(&g);
+    let weights = o.nodes()[0].inputs[1].unwrap();
+    assert_eq!((ops(&g), ops(&o), o.ty(weights).dtype), (vec!["Cast", "MatMul"], vec!["Dense"], DType::F16));
+    let g = graph(&[Dim::symbol("N"), Dim::from(300)], |b, x| {
+        let w = half(b, &[1, 300, 200], 1);
+        let w = b.unary(UnaryKind::Sin, w, "sin").unwrap();
+        b.op(dense::MatMul {}, &[x, w], "product").unwrap()
+    });
+    assert_eq!((ops(&g), left(&g)), (vec!["Cast", "Unary", "MatMul"], vec!["MatMul"]));
+}
+
+#[test]
+fn norms_fold_into_half_floats() {
+    let g = graph(&n_c_h_w(4), |b, x| {
+        let w = crate::ops::elementwise::cast(&noise(&[4, 4, 3, 3], 1), DType::F16).unwrap();
+        let w = b.constant("half", w);
+        let y = b.conv(x, w, None, same(), "conv").unwrap();
+        b.batch_norm(y, 4, 2)
+    });
+    assert_eq!(left(&g), ["Conv"]);
+}

@@ -8,7 +8,7 @@ use crate::ops::gather::Gather;
 use crate::ops::infer::normalize_axis;
 use crate::ops::movement::{Reshape, Shape, Squeeze};
 use crate::ops::reduce::{ArgReduce, Reduce};
-use crate::{DType, Dim, Op, Tensor, ValueId};
+use crate::{Dim, Op, Tensor, ValueId};
 
 /// Takes away what can be.
 pub(super) fn run(e: &mut Editor) {
@@ -270,7 +270,7 @@ fn elementwise(e: &Editor, slot: usize, x: ValueId, edits: &mut Vec<Edit>) -> bo
 /// The weights of a fully connected layer.
 fn weights(e: &Editor, slot: usize) -> Option<(ValueId, &Tensor)> {
     let w = (*e.node(slot)?.inputs.get(1)?)?;
-    e.constant(w).filter(|t| t.dtype() == DType::F32).map(|t| (w, t))
+    e.constant(w).map(|t| (w, t))
 }
 
 fn apply(e: &mut Editor, edits: &[Edit], order: &[usize]) {
