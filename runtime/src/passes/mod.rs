@@ -27,6 +27,7 @@ mod product;
 mod prune;
 mod reshape;
 mod scale;
+mod shuffle;
 mod storage;
 mod transpose;
 
@@ -68,6 +69,7 @@ const STAGES: &[&[Pass]] = &[
         ("reshape", reshape::run),
         ("identity", identity::run),
         ("product", product::run),
+        ("pixel_shuffle", shuffle::run),
         ("transpose", transpose::run),
         ("activation", activation::run),
         ("gelu", gelu::run),

@@ -132,6 +132,28 @@ fn a_channel_shuffle_stays() {
 }
 
 #[test]
+fn a_pixel_shuffle_becomes_one_op() {
+    let net = |split: &[i64], perm: &[usize], joined: &[i64]| {
+        graph(&dims(&[2, 12, 3, 5]), |b, x| {
+            let y = b.reshape(x, split, "split").unwrap();
+            let y = b.transpose(y, perm, "blocks").unwrap();
+            b.reshape(y, joined, "join").unwrap()
+        })
+    };
+    let block = |g: &Graph| match &optimized(g).0.nodes()[0].op {
+        Op::DepthToSpace(d) => Some((d.block, d.order)),
+        _ => None,
+    };
+    let crd = net(&[2, 3, 2, 2, 3, 5], &[0, 1, 4, 2, 5, 3], &[2, 3, 6, 10]);
+    assert_eq!(block(&crd), Some((2, movement::DepthOrder::Crd)));
+    let dcr = net(&[2, 2, 2, 3, 3, 5], &[0, 3, 4, 1, 5, 2], &[2, 3, 6, 10]);
+    assert_eq!(block(&dcr), Some((2, movement::DepthOrder::Dcr)));
+    // Columns before rows; another shape at the end.
+    untouched(&net(&[2, 3, 2, 2, 3, 5], &[0, 1, 4, 3, 5, 2], &[2, 3, 6, 10]));
+    untouched(&net(&[2, 3, 2, 2, 3, 5], &[0, 1, 4, 2, 5, 3], &[2, 3, 10, 6]));
+}
+
+#[test]
 fn ops_with_axes_follow() {
     let split = |b: &mut GraphBuilder, x: ValueId, f: &dyn Fn(&mut GraphBuilder, ValueId) -> ValueId| {
         let y = b.first(x);
