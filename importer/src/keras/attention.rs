@@ -187,12 +187,18 @@ fn additive_scores(cx: &mut Cx<'_, '_>, q: ValueId, k: ValueId) -> Result<ValueI
 /// `[.., C]` to `[.., H, D]`: kernel `[C, H, D]`, bias `[H, D]`.
 fn project(cx: &mut Cx<'_, '_>, x: ValueId, part: &str, heads: usize) -> Result<(ValueId, usize)> {
     let kernel = cx.weight(&format!("{part}/kernel"), 3)?;
-    let [inputs, h, d] = *kernel.shape.as_slice() else { return Err(ImportError::invalid("a projection of another rank")) };
+    let [inputs, h, d] = *kernel.shape.as_slice() else {
+        return Err(ImportError::invalid("a projection of another rank"));
+    };
     if h != heads {
-        return Err(ImportError::invalid("another number of heads in a kernel").expected(heads).found(h).at_attribute(part));
+        return Err(ImportError::invalid("another number of heads in a kernel")
+            .expected(heads)
+            .found(h)
+            .at_attribute(part));
     }
     let flat = Array { shape: vec![inputs, h.saturating_mul(d)], data: kernel.data };
-    let bias = if cx.config.bool("use_bias", true)? { Some(cx.shaped(&format!("{part}/bias"), &[h, d])?.data) } else { None };
+    let bias =
+        if cx.config.bool("use_bias", true)? { Some(cx.shaped(&format!("{part}/bias"), &[h, d])?.data) } else { None };
     let y = dense(cx, x, part, &flat, bias)?;
     let shape = cx.shape(y);
     let mut target = vec![0; shape.len().saturating_sub(1)];
@@ -229,7 +235,8 @@ impl Axes {
     fn split(&self, cx: &mut Cx<'_, '_>, x: ValueId) -> Result<ValueId> {
         let rank = cx.rank(x);
         let (heads, width) = (rank.saturating_sub(2), rank.saturating_sub(1));
-        let perm: Vec<usize> = self.free.iter().copied().chain([heads]).chain(self.attended.iter().copied()).chain([width]).collect();
+        let perm: Vec<usize> =
+            self.free.iter().copied().chain([heads]).chain(self.attended.iter().copied()).chain([width]).collect();
         let moved = cx.transpose(x, &perm)?;
         if self.attended.len() == 1 {
             return Ok(moved);
@@ -294,7 +301,9 @@ fn multi_head(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     if shared != heads {
         let repeats = heads.checked_div(shared).unwrap_or(0);
         if shared.saturating_mul(repeats) != heads {
-            return Err(ImportError::invalid("query heads that are no multiple of key heads").expected(shared).found(heads));
+            return Err(ImportError::invalid("query heads that are no multiple of key heads")
+                .expected(shared)
+                .found(heads));
         }
         let axis = axes.free.len();
         let order: Vec<i64> = (0..heads).map(|h| int(h.checked_div(repeats).unwrap_or(0))).collect();
@@ -330,7 +339,8 @@ fn multi_head(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let mut outputs = vec![Val { id: y, mask: query.mask }];
     if wanted {
         if axes.attended.len() > 1 || axes.free.len() > 1 {
-            return Err(ImportError::unsupported("scores of an attention over several axes").at_attribute("return_attention_scores"));
+            return Err(ImportError::unsupported("scores of an attention over several axes")
+                .at_attribute("return_attention_scores"));
         }
         outputs.push(Val::new(weights));
     }
@@ -344,7 +354,10 @@ fn output(cx: &mut Cx<'_, '_>, x: ValueId, heads: usize) -> Result<ValueId> {
         return Err(ImportError::invalid("an output kernel of another rank").found(format!("{:?}", kernel.shape)));
     };
     if *h != heads {
-        return Err(ImportError::invalid("another number of heads in a kernel").expected(heads).found(h).at_attribute("output_dense"));
+        return Err(ImportError::invalid("another number of heads in a kernel")
+            .expected(heads)
+            .found(h)
+            .at_attribute("output_dense"));
     }
     let width: usize = out.iter().product();
     let flat = Array { shape: vec![h.saturating_mul(*d), width], data: kernel.data.clone() };
@@ -363,7 +376,12 @@ fn output(cx: &mut Cx<'_, '_>, x: ValueId, heads: usize) -> Result<ValueId> {
 }
 
 /// Masks of query, value and key, the causal one and the argument's, for scores `[N, free.., H, T, S]`.
-fn head_mask(cx: &mut Cx<'_, '_>, [query, value, key]: [Val; 3], scores: ValueId, axes: &Axes) -> Result<Option<ValueId>> {
+fn head_mask(
+    cx: &mut Cx<'_, '_>,
+    [query, value, key]: [Val; 3],
+    scores: ValueId,
+    axes: &Axes,
+) -> Result<Option<ValueId>> {
     let given = |cx: &Cx<'_, '_>, name: &str| match cx.arg(usize::MAX, name) {
         Some(Item::Tensor(v)) => Some(v.id),
         _ => None,

@@ -40,7 +40,10 @@ impl<'a> File<'a> {
         let superblock = inner.superblock();
         let expected = superblock.eof_address;
         if superblock.base_address == 0 && found < expected {
-            return Err(ImportError::format("the file is cut off").expected(format!("{expected} bytes")).found(found).at_offset(found));
+            return Err(ImportError::format("the file is cut off")
+                .expected(format!("{expected} bytes"))
+                .found(found)
+                .at_offset(found));
         }
         Ok(Self { inner, budget })
     }

@@ -240,13 +240,7 @@ fn sequential(value: &Value, config: &Value, version: u8, depth: u32, budget: &B
         previous = Some(Reference { layer: i, call: 0, tensor: 0 });
     }
     let first = Reference { layer: 0, call: 0, tensor: 0 };
-    Ok(Model {
-        name,
-        layers,
-        inputs: vec![first],
-        outputs: previous.into_iter().collect(),
-        input_shape,
-    })
+    Ok(Model { name, layers, inputs: vec![first], outputs: previous.into_iter().collect(), input_shape })
 }
 
 /// Shape of a layer's input if its configuration says it; looked for in the first layer that says anything.

@@ -87,14 +87,17 @@ fn normalization(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let axes = cx.config.i64s("axis")?.unwrap_or_default();
     let axes: Vec<usize> = axes.iter().map(|&a| cx.axis(a, x)).collect::<Result<_>>()?;
     let invert = cx.config.bool("invert", false)?;
-    let (mean, variance) = if let (Some(mean), Some(variance)) = (cx.config.f32s("mean")?, cx.config.f32s("variance")?) {
+    let (mean, variance) = if let (Some(mean), Some(variance)) = (cx.config.f32s("mean")?, cx.config.f32s("variance")?)
+    {
         (mean, variance)
     } else {
         let read = |slot: &str| cx.weights.read(cx.lw.file, slot).map(|a| a.data);
         (read("mean")?, read("variance")?)
     };
     if mean.len() != variance.len() {
-        return Err(ImportError::invalid("mean and variance have different sizes").expected(mean.len()).found(variance.len()));
+        return Err(ImportError::invalid("mean and variance have different sizes")
+            .expected(mean.len())
+            .found(variance.len()));
     }
     let mut shape = vec![1usize; rank];
     if mean.len() > 1 {
@@ -106,7 +109,10 @@ fn normalization(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         }
     }
     if let Some(v) = variance.iter().find(|v| v.is_nan() || **v < 0.0) {
-        return Err(ImportError::invalid("a variance below 0").expected("the variances that adapt() found").found(v).at_attribute("variance"));
+        return Err(ImportError::invalid("a variance below 0")
+            .expected("the variances that adapt() found")
+            .found(v)
+            .at_attribute("variance"));
     }
     let deviation: Vec<f32> = variance.iter().map(|v| v.sqrt().max(1e-7)).collect();
     let mean = cx.constant("mean", &shape, mean)?;
@@ -156,7 +162,9 @@ fn category_encoding(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         "multi_hot" => cx.reduce(ReduceKind::Max, hot, &[-2], false)?,
         "count" if rank == 1 => hot,
         "count" => cx.reduce(ReduceKind::Sum, hot, &[-2], false)?,
-        other => return Err(ImportError::unsupported("output mode").found(format!("`{other}`")).at_attribute("output_mode")),
+        other => {
+            return Err(ImportError::unsupported("output mode").found(format!("`{other}`")).at_attribute("output_mode"));
+        }
     };
     one(y)
 }

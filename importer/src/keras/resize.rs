@@ -37,7 +37,8 @@ fn up_sampling(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         let scales: Vec<f32> = factors.iter().map(|&f| f as f32).collect();
         let scales = cx.constant("scales", &[n], scales)?;
         let axes = (2..n.saturating_add(2)).map(int).collect();
-        let op = Resize { nearest: NearestMode::Floor, coordinates: Coordinates::Asymmetric, axes, ..Resize::default() };
+        let op =
+            Resize { nearest: NearestMode::Floor, coordinates: Coordinates::Asymmetric, axes, ..Resize::default() };
         cx.node1(op, &[Some(x), None, Some(scales), None])?
     } else {
         let mut sizes = Vec::new();
@@ -207,7 +208,9 @@ impl Filter {
             "mitchellcubic" => of(2.0, mitchell),
             "area" => Ok(Self { radius: 0.0, weight: |_, _| 1.0, area: true, steps: None }),
             "bicubic" => Ok(Self { radius: 2.0, weight: keys, area: false, steps: Some(1024.0) }),
-            other => Err(ImportError::unsupported("interpolation").found(format!("`{other}`")).at_attribute("interpolation")),
+            other => {
+                Err(ImportError::unsupported("interpolation").found(format!("`{other}`")).at_attribute("interpolation"))
+            }
         }
     }
 
@@ -216,7 +219,8 @@ impl Filter {
         let scale = n as f64 / size.max(1) as f64;
         let mut all = Vec::with_capacity(n.saturating_mul(size));
         for i in 0..size {
-            let row: Vec<f64> = (0..n).map(|j| if self.area { overlap(i, j, scale) } else { self.at(i, j, scale) }).collect();
+            let row: Vec<f64> =
+                (0..n).map(|j| if self.area { overlap(i, j, scale) } else { self.at(i, j, scale) }).collect();
             let sum: f64 = row.iter().sum();
             let factor = if sum.abs() < 1e-12 { 0.0 } else { 1.0 / sum };
             all.extend(row.iter().map(|w| (w * factor) as f32));

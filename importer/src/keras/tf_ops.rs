@@ -1,11 +1,11 @@
 //! TensorFlow functions that a Keras 2 model holds as layers (`TFOpLambda`, `SlicingOpLambda`).
 
+use pocketnn::ValueId;
 use pocketnn::ops::activation::Activation;
 use pocketnn::ops::dense::MatMul;
 use pocketnn::ops::elementwise::{BinaryKind, UnaryKind};
 use pocketnn::ops::reduce::ReduceKind;
 use pocketnn::ops::softmax::Softmax;
-use pocketnn::ValueId;
 use serde_json::Value;
 
 use super::activation::{Act, apply, by_name};
@@ -84,7 +84,8 @@ fn function(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         }
         "expand_dims" | "squeeze" => {
             let x = cx.input()?.id;
-            let axes = setting(cx, 1, "axis").map_or_else(|| Err(super::config::missing("axis")), |v| i64_list("axis", &v))?;
+            let axes =
+                setting(cx, 1, "axis").map_or_else(|| Err(super::config::missing("axis")), |v| i64_list("axis", &v))?;
             one(if short == "expand_dims" { cx.unsqueeze(x, &axes)? } else { cx.squeeze(x, &axes)? })
         }
         "identity" | "stop_gradient" => Ok(vec![cx.input()?]),
@@ -212,7 +213,8 @@ fn concat(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
 
 fn reshape(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let x = cx.input()?.id;
-    let shape = setting(cx, 1, "shape").ok_or_else(|| ImportError::unsupported("a shape that is computed").at_attribute("shape"))?;
+    let shape = setting(cx, 1, "shape")
+        .ok_or_else(|| ImportError::unsupported("a shape that is computed").at_attribute("shape"))?;
     let target = i64_list("shape", &shape)?;
     one(cx.reshape(x, &target)?)
 }

@@ -60,7 +60,8 @@ fn time_distributed(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let rest = |shape: &[Dim], from: usize| -> Result<Vec<i64>> {
         let extents = shape.iter().skip(from).map(|d| d.known().map(int));
         extents.collect::<Option<_>>().ok_or_else(|| {
-            ImportError::unsupported("a time-distributed layer on steps of unknown size").help("give the model an Input of fixed size")
+            ImportError::unsupported("a time-distributed layer on steps of unknown size")
+                .help("give the model an Input of fixed size")
         })
     };
     let merged: Vec<i64> = std::iter::once(-1).chain(rest(&shape, 2)?).collect();

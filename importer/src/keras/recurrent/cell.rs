@@ -92,7 +92,8 @@ impl Cell {
         let kind = kind(class)?;
         let version = cx.lw.version;
         let units = config.usize("units")?;
-        let act = if config.has("activation") { parse(config.get("activation"), version)? } else { parse(None, version)? };
+        let act =
+            if config.has("activation") { parse(config.get("activation"), version)? } else { parse(None, version)? };
         let gate = parse(config.get("recurrent_activation"), version)?;
         let bias = config.bool("use_bias", true)?;
         let reset_after = config.bool("reset_after", false)?;
@@ -106,7 +107,17 @@ impl Cell {
         let path = |slot: &str| format!("{folder}/{slot}");
         if one_array_a_gate(kind, Some(&consume), version) {
             let (kernel, recurrent, bias) = old_arrays(cx, kind, units, &path)?;
-            return Ok(Self { kind, units, kernel, recurrent, bias: Some(bias), recurrent_bias: None, act, gate, reset_after: false });
+            return Ok(Self {
+                kind,
+                units,
+                kernel,
+                recurrent,
+                bias: Some(bias),
+                recurrent_bias: None,
+                act,
+                gate,
+                reset_after: false,
+            });
         }
         let kernel = cx.weight(&path("kernel"), 2)?;
         let inputs = kernel.shape.first().copied().unwrap_or(0);
@@ -137,10 +148,13 @@ fn old_arrays(cx: &Cx<'_, '_>, kind: Kind, units: usize, path: &impl Fn(&str) ->
     let join = |prefix: &str, rank: usize| -> Result<Array> {
         let mut parts = Vec::new();
         for position in 0..gates.len() {
-            let (gate, _) = gates.iter().find(|(_, p)| *p == position).ok_or_else(|| ImportError::invalid("a gate is missing"))?;
+            let (gate, _) =
+                gates.iter().find(|(_, p)| *p == position).ok_or_else(|| ImportError::invalid("a gate is missing"))?;
             let array = cx.weight(&path(&format!("{prefix}_{gate}")), rank)?;
             if array.shape.last() != Some(&units) {
-                return Err(ImportError::invalid("a weight has another shape").expected(units).found(format!("{:?}", array.shape)));
+                return Err(ImportError::invalid("a weight has another shape")
+                    .expected(units)
+                    .found(format!("{:?}", array.shape)));
             }
             parts.push(array);
         }
@@ -180,8 +194,10 @@ impl Constants {
         let cut = if early { cell.units.saturating_mul(2) } else { width };
         let (a, b) = all.data.split_at_checked(cut.saturating_mul(cell.units)).unwrap_or((&all.data, &[]));
         let recurrent = cx.constant("recurrent_kernel", &[cut, cell.units], a.to_vec())?;
-        let candidate = if early { Some(cx.constant("candidate_kernel", &[cell.units, cell.units], b.to_vec())?) } else { None };
-        let mut vector = |name: &str, v: &Option<Vec<f32>>| v.clone().map(|v| cx.constant(name, &[v.len()], v)).transpose();
+        let candidate =
+            if early { Some(cx.constant("candidate_kernel", &[cell.units, cell.units], b.to_vec())?) } else { None };
+        let mut vector =
+            |name: &str, v: &Option<Vec<f32>>| v.clone().map(|v| cx.constant(name, &[v.len()], v)).transpose();
         let bias = vector("bias", &cell.bias)?;
         let recurrent_bias = vector("recurrent_bias", &cell.recurrent_bias)?;
         Ok(Self { kernel, bias, recurrent, recurrent_bias, candidate })
@@ -200,7 +216,13 @@ fn part(cx: &mut Cx<'_, '_>, x: ValueId, i: usize, units: usize) -> Result<Value
 }
 
 /// One step: `z` is the projected input `[N, G U]`; gives the new states, output first.
-pub fn step(cx: &mut Cx<'_, '_>, cell: &Cell, constants: &Constants, z: ValueId, states: &[ValueId]) -> Result<Vec<ValueId>> {
+pub fn step(
+    cx: &mut Cx<'_, '_>,
+    cell: &Cell,
+    constants: &Constants,
+    z: ValueId,
+    states: &[ValueId],
+) -> Result<Vec<ValueId>> {
     let missing = || ImportError::invalid("a recurrent layer without a state");
     let h = *states.first().ok_or_else(missing)?;
     let r = cx.node1(Dense::default(), &[Some(h), Some(constants.recurrent), constants.recurrent_bias])?;

@@ -70,7 +70,9 @@ pub fn lower(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
             sum = cx.binary(BinaryKind::Add, sum, own)?;
         }
         let gates = (0..4usize)
-            .map(|i| cx.slice(sum, 1, int(i.saturating_mul(filters)), int(i.saturating_add(1).saturating_mul(filters)), 1))
+            .map(|i| {
+                cx.slice(sum, 1, int(i.saturating_mul(filters)), int(i.saturating_add(1).saturating_mul(filters)), 1)
+            })
             .collect::<Result<Vec<_>>>()?;
         let gates = <[ValueId; 4]>::try_from(gates).map_err(|_| ImportError::invalid("a gate is missing"))?;
         let next = lstm(cx, act, gate, gates, state.map(|s| s.1))?;

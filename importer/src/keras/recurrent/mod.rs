@@ -100,7 +100,13 @@ fn mode(cx: &mut Cx<'_, '_>, layer: &Layer, folder: &str) -> Result<Mode> {
 }
 
 /// Runs all cells over the sequence. The result is aligned with the input's steps, whatever the direction.
-fn run(cx: &mut Cx<'_, '_>, mode: &Mode, x: ValueId, mask: Option<ValueId>, initial: &[ValueId]) -> Result<(Sequence, Vec<ValueId>)> {
+fn run(
+    cx: &mut Cx<'_, '_>,
+    mode: &Mode,
+    x: ValueId,
+    mask: Option<ValueId>,
+    initial: &[ValueId],
+) -> Result<(Sequence, Vec<ValueId>)> {
     let mut states = Vec::new();
     let mut given = initial.iter().copied();
     let mut input = x;
@@ -220,7 +226,9 @@ fn bidirectional(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
             let sum = cx.binary(BinaryKind::Add, left, right)?;
             Some(cx.with_scalar(BinaryKind::Mul, sum, 0.5)?)
         }
-        Some(other) => return Err(ImportError::unsupported("merge mode").found(format!("`{other}`")).at_attribute("merge_mode")),
+        Some(other) => {
+            return Err(ImportError::unsupported("merge mode").found(format!("`{other}`")).at_attribute("merge_mode"));
+        }
     };
     let mut outputs = match merged {
         Some(id) => vec![Val { id, mask }],

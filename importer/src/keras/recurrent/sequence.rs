@@ -45,7 +45,9 @@ pub fn run(
 ) -> Result<Sequence> {
     cx.expect_rank(x, 3)?;
     if !initial.is_empty() && initial.len() != cell.states() {
-        return Err(ImportError::invalid("another number of initial states").expected(cell.states()).found(initial.len()));
+        return Err(ImportError::invalid("another number of initial states")
+            .expected(cell.states())
+            .found(initial.len()));
     }
     if let (None, Some(activations)) = (mask, names(cell)) {
         match by_op(cx, cell, x, initial, backwards, activations) {
@@ -132,7 +134,9 @@ fn by_op(
     let hidden = cell.units;
     let inputs = [Some(x), Some(w), Some(r), b, None, h0, c0];
     let outputs = match cell.kind {
-        Kind::Simple => cx.node(Rnn { direction, hidden, activations, ..Rnn::default() }, inputs.get(..6).unwrap_or(&inputs), 2)?,
+        Kind::Simple => {
+            cx.node(Rnn { direction, hidden, activations, ..Rnn::default() }, inputs.get(..6).unwrap_or(&inputs), 2)?
+        }
         Kind::Gru => {
             let op = Gru { direction, hidden, activations, linear_before_reset: cell.reset_after, ..Gru::default() };
             cx.node(op, inputs.get(..6).unwrap_or(&inputs), 2)?
@@ -182,7 +186,9 @@ fn written_out(
     let mut outputs = Vec::new();
     let order: Vec<usize> = if backwards { (0..steps).rev().collect() } else { (0..steps).collect() };
     for t in order {
-        let at = |cx: &mut Cx<'_, '_>, v: ValueId| -> Result<ValueId> { cx.slice(v, 1, int(t), int(t.saturating_add(1)), 1) };
+        let at = |cx: &mut Cx<'_, '_>, v: ValueId| -> Result<ValueId> {
+            cx.slice(v, 1, int(t), int(t.saturating_add(1)), 1)
+        };
         let z = at(cx, projected)?;
         let z = cx.squeeze(z, &[1])?;
         let mut next = step(cx, cell, &constants, z, &states)?;
