@@ -87,12 +87,9 @@ fn each_image_of_a_batch_is_computed_as_alone() {
         let width = all.len() / 4;
         for (i, pixels) in x.to_f32().chunks(size).enumerate() {
             let one = Tensor::new(&[1, shape[0], shape[1], shape[2]], pixels.to_vec()).unwrap();
-            assert_eq!(
-                run(&model, &Options::default(), &one).to_f32(),
-                all[i * width..(i + 1) * width],
-                "{} image {i}",
-                g.name()
-            );
+            // A batch may take another algorithm than one image, with another order of sums.
+            let of_all = Tensor::new(&[1, width], all[i * width..(i + 1) * width].to_vec()).unwrap();
+            close(&run(&model, &Options::default(), &one), &of_all, &format!("{} image {i}", g.name()));
         }
     }
 }
