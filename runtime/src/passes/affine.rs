@@ -1,7 +1,7 @@
 //! Chains of scales and shifts by constants become one: a linear function, a batch normalisation, a product or a sum.
 
 use super::edit::Editor;
-use super::look;
+use super::look::{self, Along};
 use crate::ops::activation::{Activate, Activation};
 use crate::ops::elementwise::{Binary, BinaryKind};
 use crate::ops::norm::BatchNorm;
@@ -45,7 +45,10 @@ impl Affine {
             _ => return None,
         };
         let t = e.constant(c).filter(|t| t.dtype() == DType::F32)?;
-        let axis = look::along(t, e.shape(x))?;
+        let axis = match look::along(t, e.shape(x))? {
+            Along::Nothing => None,
+            Along::Axis(a) => Some(a),
+        };
         let c = t.to_f64();
         let (one, zero) = (vec![1.0; c.len()], vec![0.0; c.len()]);
         let (scale, shift) = match (kind, left) {

@@ -372,8 +372,7 @@ impl Editor {
             }
         }
         dead.iter().for_each(|d| self.remove(d.0));
-        let gone = dead.into_iter().map(|d| d.1).collect();
-        gone
+        dead.into_iter().map(|d| d.1).collect()
     }
 
     /// The graph, with the values that are still needed, nodes in an order in which they can run.

@@ -14,9 +14,9 @@ pub(super) fn run(e: &mut Editor) {
             return;
         }
         let (name, (k, factors)) = (n.name.clone(), factors(e, y));
-        let found = match factors.as_slice() {
-            &[g] => hard_sigmoid(e, k, g),
-            &[a, b] => gated(e, k, a, b).map(|f| (f, a)).or_else(|| gated(e, k, b, a).map(|f| (f, b))),
+        let found = match *factors.as_slice() {
+            [g] => hard_sigmoid(e, k, g),
+            [a, b] => gated(e, k, a, b).map(|f| (f, a)).or_else(|| gated(e, k, b, a).map(|f| (f, b))),
             _ => None,
         };
         let Some((kind, x)) = found.filter(|(_, x)| look::same_shape(e, *x, y)) else { return };
@@ -130,9 +130,9 @@ fn tanh_argument(e: &Editor, v: ValueId, x: ValueId) -> bool {
         near(k, 0.044_715) && rest.iter().map(|&f| exponent(e, f, x)).sum::<Option<u32>>() == Some(power)
     };
     let sum = |v: ValueId| look::binary_of(e, v).filter(|b| b.0 == BinaryKind::Add).map(|b| (b.1, b.2));
-    let found = match rest.as_slice() {
-        &[s] => sum(s).is_some_and(|(a, b)| (a == x && cubic(b, 3)) || (b == x && cubic(a, 3))),
-        &[a, b] => {
+    let found = match *rest.as_slice() {
+        [s] => sum(s).is_some_and(|(a, b)| (a == x && cubic(b, 3)) || (b == x && cubic(a, 3))),
+        [a, b] => {
             let s = if a == x { b } else { a };
             let one = |(c, y): (ValueId, ValueId)| look::scalar(e, c) == Some(1.0) && cubic(y, 2);
             (a == x || b == x) && sum(s).is_some_and(|(a, b)| one((a, b)) || one((b, a)))

@@ -71,13 +71,22 @@ pub(super) fn integers(e: &Editor, v: Option<ValueId>) -> Option<Vec<i64>> {
     e.constant(v?)?.to_i64().ok()
 }
 
-/// The axis of a value along which a constant varies that broadcasts to it; `Some(None)` when it is one number.
-pub(super) fn along(c: &Tensor, shape: &[Dim]) -> Option<Option<usize>> {
+/// How a constant broadcasts to a value.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Along {
+    /// One number for all elements.
+    Nothing,
+    /// One number for each index of an axis of the value.
+    Axis(usize),
+}
+
+/// The axis of a value along which a constant varies that broadcasts to it; `None` when there are several.
+pub(super) fn along(c: &Tensor, shape: &[Dim]) -> Option<Along> {
     let lead = shape.len().checked_sub(c.rank())?;
     let mut wide = c.shape().iter().enumerate().filter(|(_, n)| **n != 1);
     match (wide.next(), wide.next()) {
-        (None, _) => Some(None),
-        (Some((a, &n)), None) if shape[lead + a].known() == Some(n) => Some(Some(lead + a)),
+        (None, _) => Some(Along::Nothing),
+        (Some((a, &n)), None) if shape[lead + a].known() == Some(n) => Some(Along::Axis(lead + a)),
         _ => None,
     }
 }

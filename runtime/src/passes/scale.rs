@@ -52,7 +52,7 @@ impl Weights {
         // Half floats become `f32`: folded weights must not be rounded twice.
         let fits = |t: &&Tensor| t.dtype().is_float() && t.dtype() != DType::F64;
         let t = e.constant(value).filter(fits)?;
-        if bias.is_some_and(|b| e.constant(b).filter(fits).is_none()) || t.is_empty() {
+        if !bias.is_none_or(|b| e.constant(b).as_ref().is_some_and(fits)) || t.is_empty() {
             return None;
         }
         let (rows, columns) = (t.shape()[0], t.shape()[1]);

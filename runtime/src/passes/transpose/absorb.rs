@@ -2,7 +2,8 @@
 //! features of a fully connected layer.
 
 use super::super::edit::Editor;
-use super::super::{look, reshape};
+use super::super::look::{self, Along};
+use super::super::reshape;
 use super::{inverse, moves_nothing, permuted_shape, transpose, transposed};
 use crate::ops::gather::Gather;
 use crate::ops::infer::normalize_axis;
@@ -248,9 +249,9 @@ fn elementwise(e: &Editor, slot: usize, x: ValueId, edits: &mut Vec<Edit>) -> bo
     let mut vectors = |from: usize| {
         (from..n.inputs.len()).all(|i| {
             let Some(v) = n.inputs[i].filter(|&v| v != x) else { return true };
-            match e.constant(v).map(|t| look::along(t, e.shape(x))) {
-                Some(Some(None)) => true,
-                Some(Some(Some(1))) => {
+            match e.constant(v).and_then(|t| look::along(t, e.shape(x))) {
+                Some(Along::Nothing) => true,
+                Some(Along::Axis(1)) => {
                     edits.push(Edit::Vector(slot, i));
                     true
                 }
