@@ -51,7 +51,7 @@ fn tensor(dtype: DType, shape: &[usize], rows: Option<u64>, seed: u64) -> Result
     let values: Vec<f64> = match dtype {
         _ if dtype.is_float() && shape.len() >= 3 && n >= IMAGE => waves(shape, seed),
         _ if dtype.is_float() => counters.map(|i| unit(seed, i) * 2.0 - 1.0).collect(),
-        DType::Bool => counters.map(|i| if random(seed, i).is_multiple_of(4) { 0.0 } else { 1.0 }).collect(),
+        DType::Bool => counters.map(|i| if random(seed, i) % 4 == 0 { 0.0 } else { 1.0 }).collect(),
         _ => {
             let (lowest, count) = match (rows, dtype) {
                 (Some(rows), _) => (0.0, rows.clamp(1, 1 << 31)),
