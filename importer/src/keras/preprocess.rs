@@ -163,7 +163,9 @@ fn category_encoding(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         "count" if rank == 1 => hot,
         "count" => cx.reduce(ReduceKind::Sum, hot, &[-2], false)?,
         other => {
-            return Err(ImportError::unsupported("output mode").found(format!("`{other}`")).at_attribute("output_mode"));
+            return Err(ImportError::unsupported("output mode")
+                .found(format!("`{other}`"))
+                .at_attribute("output_mode"));
         }
     };
     one(y)

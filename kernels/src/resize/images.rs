@@ -28,7 +28,7 @@ impl Taps {
         let count = (0..outputs).map(|x| taps(x).count()).max().unwrap_or(1).max(1);
         let mut out = Self { count, index: Vec::new(), weight: Vec::new() };
         for x in 0..outputs {
-            let last = taps(x).last().unwrap_or(x * table.taps);
+            let last = taps(x).next_back().unwrap_or(x * table.taps);
             let start = out.index.len();
             out.index.extend(taps(x).map(|t| table.index[t] as u32));
             out.weight.extend(taps(x).map(|t| table.weight[t] as f32));

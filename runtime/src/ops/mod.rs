@@ -125,8 +125,3 @@ op_table! {
     resize: Resize;
     softmax: Hardmax Softmax;
 }
-
-/// What an op without some ability answers.
-pub(crate) fn missing(op: &str, what: &str) -> Error {
-    Error::unsupported(format!("{op} has no {what}"))
-}
