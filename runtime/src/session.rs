@@ -164,6 +164,7 @@ impl<'a> Session<'a> {
         match &mut self.mode {
             Mode::Planned { plan, arena } => {
                 let _scope = pocketnn_kernels::isa::FlushDenormals::new();
+                let _run = self.team.enter();
                 plan.execute(arena, self.team.as_parallel())
             }
             Mode::Dynamic { .. } => self.execute_dynamic(),
@@ -177,6 +178,7 @@ impl<'a> Session<'a> {
         match &mut self.mode {
             Mode::Planned { plan, arena } => {
                 let _scope = pocketnn_kernels::isa::FlushDenormals::new();
+                let _run = self.team.enter();
                 plan.execute_observed(arena, self.team.as_parallel(), observe)
             }
             Mode::Dynamic { .. } => Err(undecided()),

@@ -25,17 +25,17 @@ mod tile;
 mod transposed;
 
 pub use desc::{ConvDesc, Source};
-pub use pack::ConvWeights;
+pub use pack::{ConvForm, ConvWeights};
 pub use transposed::{ConvTranspose, ConvTransposeDesc};
 
 use crate::error::check_len;
+use crate::gemm::Aligned;
 use crate::isa::Isa;
 use crate::layout::Blocked;
 use crate::par::Parallel;
 use crate::{Error, Result};
 use depthwise::Depthwise;
 use direct::Direct;
-use pack::Channels;
 use source::Copy;
 use std::sync::Arc;
 
@@ -89,11 +89,10 @@ impl Conv {
         if let Some(b) = bias {
             check_len(NAME, "bias", desc.channels, b.len())?;
         }
-        if desc.is_depthwise() {
-            return Ok(ConvWeights::depthwise(desc.channels, taps, weights, bias));
-        }
-        let weight = |o: usize, c: usize, tap: usize| weights[(o * per + c) * taps + tap];
-        Ok(ConvWeights::panels(Channels::of(desc), taps, weight, bias))
+        let form = ConvForm::of(desc);
+        let mut packed = Aligned::zeros(form.len());
+        form.pack(weights, &mut packed)?;
+        ConvWeights::from_packed(&form, packed.into(), bias)
     }
     /// A convolution with weights that are packed already.
     ///

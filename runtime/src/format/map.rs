@@ -15,6 +15,8 @@ pub enum Bytes {
     Owned(OwnedBytes),
     /// A mapped file.
     Mapped(memmap2::Mmap),
+    /// A constant in a packed form; its bytes are those in logical order.
+    Packed(Box<super::packed::PackedBytes>),
 }
 
 /// Owned bytes that start on a cache line.
@@ -42,16 +44,17 @@ impl Bytes {
         match self {
             Bytes::Owned(b) => b.as_slice(),
             Bytes::Mapped(m) => m,
+            Bytes::Packed(p) => p.plain(),
         }
     }
     /// All bytes of an owned buffer.
     ///
     /// # Panics
-    /// When the bytes are a mapped file.
+    /// When the bytes are a mapped file or packed.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         match self {
             Bytes::Owned(b) => b.as_mut_slice(),
-            Bytes::Mapped(_) => panic!("a mapped file is read-only"),
+            Bytes::Mapped(_) | Bytes::Packed(_) => panic!("a file's bytes are read-only"),
         }
     }
     /// `len` elements from byte `start` on.
@@ -93,10 +96,42 @@ pub fn cast<T: Element>(bytes: &[u8]) -> &[T] {
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) }
 }
 
+/// As [`cast`], to write. Not for truth values.
+///
+/// # Panics
+/// As [`cast`].
+pub fn cast_mut<T: Element>(bytes: &mut [u8]) -> &mut [T] {
+    assert!(bytes.as_ptr().addr().is_multiple_of(align_of::<T>()) && bytes.len().is_multiple_of(size_of::<T>()));
+    assert!(T::DTYPE != DType::Bool);
+    // SAFETY: aligned and whole (checked); every bit pattern is valid for the sealed element types except `bool` (checked).
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / size_of::<T>()) }
+}
+
 /// Elements as bytes.
 pub fn bytes_of<T: Element>(data: &[T]) -> &[u8] {
     // SAFETY: every element type is plain data without padding.
     unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) }
+}
+
+/// Bytes from which it pays to give pages back.
+const RELEASE: usize = 1 << 16;
+
+/// Lets the system take back the whole pages of a part of a mapped file. Their contents do not change: the file is read again when needed.
+pub fn release(map: &memmap2::Mmap, start: usize, len: usize) {
+    let page = 1 << 14;
+    let (first, end) = (start.next_multiple_of(page), (start + len) / page * page);
+    if len < RELEASE || first >= end {
+        return;
+    }
+    #[cfg(unix)]
+    {
+        // SAFETY: the mapping is of a file, private and never written, so a dropped page reads as before.
+        let advised = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, end - first) };
+        // Where the system refuses, the pages stay: nothing depends on it.
+        drop(advised);
+    }
+    #[cfg(not(unix))]
+    let _ = map;
 }
 
 /// Maps a file for reading.

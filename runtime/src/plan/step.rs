@@ -2,9 +2,10 @@
 
 use super::arena::Io;
 use super::format::{Format, Halo, Placement, geometry};
+use crate::format::packed::{Form, Kept};
 use crate::ops::infer::ValueType;
-use crate::{Error, Graph, Node, Result, Tensor, ValueId};
-use pocketnn_kernels::{isa::Isa, layout::Blocked, par::Parallel};
+use crate::{Element, Error, Graph, Node, Result, Tensor, ValueId};
+use pocketnn_kernels::{gemm::Packed, isa::Isa, layout::Blocked, par::Parallel};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,8 +14,12 @@ use std::sync::{Arc, Mutex};
 pub trait Step: Send + Sync {
     /// Reads inputs, writes outputs. Lengths and alignment are those of the plan; outputs hold garbage before.
     fn run(&self, io: &mut Io<'_>, par: &dyn Parallel);
-    /// The algorithm, for reports: `direct 6x16`, `gemv`, ...
+    /// The algorithm, for reports: `direct`, `gemv`, ...
     fn algorithm(&self) -> String;
+    /// Its register tile, where it has one, for reports: `6x16`.
+    fn tile(&self) -> String {
+        String::new()
+    }
 }
 
 /// A step made of a closure.
@@ -177,6 +182,14 @@ impl LowerCx<'_> {
     pub fn threads(&self) -> usize {
         self.threads
     }
+    /// The numbers of a constant input when it is stored in this packed form: a kernel reads them where they are.
+    pub fn stored<T: Element>(&self, i: usize, form: Form) -> Option<Packed<T>> {
+        let (found, numbers) = self.constant(i)?.stored()?;
+        if found != form {
+            return None;
+        }
+        Some(Packed::Kept(Arc::new(Kept::<T>::new(numbers)?)))
+    }
     /// Something packed from constant inputs, made once for a model and this key. The key must name everything the packed form depends
     /// on besides the constants themselves: the algorithm and its geometry.
     ///
@@ -197,6 +210,8 @@ impl LowerCx<'_> {
             return Ok(found.downcast::<T>().unwrap_or_else(|_| panic!("packed weights `{key}` have another type")));
         }
         let made = Arc::new(make()?);
+        // What was read from a file for packing need not stay in memory.
+        self.node.operands().filter_map(|v| self.graph.constant(v)).for_each(Tensor::release);
         self.cache.put(key, made.clone());
         Ok(made)
     }
