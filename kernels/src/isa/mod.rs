@@ -329,7 +329,7 @@ table! {
     Portable "portable" portable, Portable fused cfg!(target_feature = "fma");
     #[cfg(feature = "scalar")] Scalar "scalar" scalar, Scalar fused true;
     #[cfg(target_arch = "x86_64")] Avx2 "avx2" x86_64::avx2, Avx2 fused true;
-    #[cfg(target_arch = "x86_64")] Avx512 "avx512" x86_64::avx512, Avx512 fused true;
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))] Avx512 "avx512" x86_64::avx512, Avx512 fused true;
 }
 
 /// Index + 1 of the overriding member, 0 for none.
