@@ -102,10 +102,11 @@ impl ModelArgs {
             let (imported, report, passes) = (None, Report::default(), Vec::new());
             return Ok(Loaded { imported, model, converted: true, report, provenance: None, passes });
         }
-        let (source, feed) = match pocketnn_importer::import(&self.model, &self.options()) {
+        let options = ImportOptions { no_digest: keep == Keep::Packed, ..self.options() };
+        let (source, feed) = match pocketnn_importer::import(&self.model, &options) {
             // An importer that cannot begin inside a model gives all of it, which is cut then.
             Err(e) if e.location().attribute.as_deref() == Some("feed") => {
-                let options = ImportOptions { feed: Vec::new(), ..self.options() };
+                let options = ImportOptions { feed: Vec::new(), ..options };
                 (pocketnn_importer::import(&self.model, &options)?, self.feed.as_slice())
             }
             other => (other?, &[][..]),

@@ -132,7 +132,7 @@ fn forms_that_are_unknown_or_do_not_fit_are_refused() {
         ("\"shape\":[19,330]", "\"shape\":[91,330]", ErrorKind::Format, "packed as"),
         ("\"shape\":[19,330]", "\"shape\":[0,330]", ErrorKind::Format, "nothing to pack"),
         ("\"positions\":30", "\"positions\":31", ErrorKind::Graph, "packed form"),
-        ("\"shape\":[9,21]", "\"shape\":[9999999999999,99999999999]", ErrorKind::Limit, "overflows"),
+        ("\"shape\":[9,19]", "\"shape\":[9999999999999,99999999999]", ErrorKind::Limit, "overflows"),
         ("\"groups\":4", "\"groups\":0", ErrorKind::Graph, "packed form"),
         ("\"groups\":4", "\"groups\":5", ErrorKind::Graph, "packed form"),
         ("\"block\":8", "\"block\":0", ErrorKind::Graph, "packed form"),
@@ -147,6 +147,22 @@ fn forms_that_are_unknown_or_do_not_fit_are_refused() {
         assert_eq!(e.kind(), kind, "{from} -> {to}: {e}");
         assert!(e.to_string().contains(says), "{from} -> {to}: {e}");
     }
+}
+
+#[test]
+fn the_right_operand_of_a_product_is_packed() {
+    let mut b = GraphBuilder::new("product");
+    let x = b.input("x", DType::F32, [Dim::from(2), Dim::from(9)]);
+    let w = b.constant("w", noise(&[9, 21], 7));
+    let y = b.op(pocketnn::ops::dense::MatMul::default(), &[x, w], "product").unwrap();
+    b.output(y);
+    let plain = b.finish().unwrap();
+    let packed = plan::pack(plain.clone(), &Bindings::new()).unwrap();
+    assert_eq!(constants(&packed)[0].1.stored().unwrap().0, Form::Product);
+    assert!(constants(&packed)[0].1.same_bits(&constants(&plain)[0].1));
+    let x = [noise(&[2, 9], 1)];
+    let [a, b] = [plain, packed].map(|g| Model::new(g).session(&Options::default()).unwrap().run_tensors(&x).unwrap());
+    assert_eq!(a, b);
 }
 
 #[test]

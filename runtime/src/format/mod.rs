@@ -39,7 +39,7 @@ pub mod packed;
 mod read;
 mod write;
 
-pub use read::{open, read, recorded_digest, verify_digest};
+pub use read::{header_digest, open, read, recorded_digest, verify_digest};
 pub use write::{save, write};
 
 /// The newest version of the format that this build reads, and writes where constants are packed.

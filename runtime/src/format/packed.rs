@@ -85,7 +85,7 @@ impl Form {
         }
         Ok((form, shape))
     }
-    /// Elements of the form of a constant of this shape, filled up to whole cache lines of `f32`.
+    /// Elements of the form of a constant of this shape, filled up to whole cache lines.
     ///
     /// # Errors
     /// When the shape does not fit the form.
@@ -94,7 +94,7 @@ impl Form {
             Permutation::Conv(form) => form.len(),
             Permutation::Dense { form, .. } => form.len(),
         };
-        Ok(n.next_multiple_of(ALIGN / size_of::<f32>()))
+        Ok(n.next_multiple_of(ALIGN / size_of::<f16>()))
     }
     /// True for element types that a kernel reads in this form.
     pub fn fits(&self, dtype: DType) -> bool {

@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +66,28 @@ pub fn verify_digest(bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(Error::format(format!("the data was changed: its SHA-256 is {found}, the header says {recorded}")))
+}
+
+/// SHA-256 of a file's header, which holds the graph and the digest of the data: two files with the same one hold the same model.
+///
+/// # Errors
+/// When the file cannot be read, or is shorter than its header says.
+pub fn header_digest(path: &Path) -> Result<String> {
+    let io = |e: std::io::Error| Error::new(ErrorKind::Io, e.to_string());
+    let digest = || {
+        let mut file = std::fs::File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        let mut length = [0; 8];
+        file.read_exact(&mut length).map_err(io)?;
+        let n = u64::from_le_bytes(length);
+        if n > size.saturating_sub(8).min(Limits::default().header_bytes) {
+            return Err(Error::format("the file is shorter than its header says, or its header is too large"));
+        }
+        let mut header = Vec::new();
+        file.take(n).read_to_end(&mut header).map_err(io)?;
+        Ok(hex(&Sha256::digest(&header)))
+    };
+    digest().map_err(|e| e.at(|| path.display().to_string()))
 }
 
 fn header_len(bytes: &[u8]) -> Result<usize> {

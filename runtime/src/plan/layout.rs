@@ -371,6 +371,7 @@ impl Layout {
         let flops = cost::flops(&algorithm, macs, shape.iter().product());
         Ok(StepInfo {
             name,
+            value: g.value(out.source).name.clone(),
             op,
             tile: step.tile(),
             macs,

@@ -50,6 +50,8 @@ use std::sync::{Arc, Mutex};
 pub struct StepInfo {
     /// Name of the node, or of the value a conversion serves.
     pub name: String,
+    /// Name of the value that it computes first.
+    pub value: String,
     /// Name of the op; `Convert` for a conversion between formats.
     pub op: &'static str,
     /// The algorithm.
