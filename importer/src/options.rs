@@ -43,8 +43,6 @@ pub struct ImportOptions {
     pub feed: Vec<String>,
     /// Inner tensors to return instead of the model's own outputs.
     pub fetch: Vec<String>,
-    /// Leave [`Provenance::sha256`] empty: for whoever records nothing, a large file is read once less.
-    pub no_digest: bool,
     /// Budgets.
     pub limits: Limits,
 }
@@ -58,6 +56,6 @@ pub struct Provenance {
     pub producer: Option<String>,
     /// File name without folders.
     pub file: Option<String>,
-    /// SHA-256 of the source bytes, in hexadecimal; empty with [`ImportOptions::no_digest`].
+    /// SHA-256 of the source bytes, in hexadecimal.
     pub sha256: String,
 }
