@@ -22,6 +22,9 @@ pub struct Args {
     /// How pictures become inputs, stored in the file: a JSON object of scale, mean, std, channels, invert
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub preprocessing: Option<Value>,
+    /// Store weights as the kernels read them: the file is opened without any work on them
+    #[arg(long)]
+    pub pack: bool,
     /// Do not compare the converted model with the source model
     #[arg(long)]
     pub no_verify: bool,
@@ -64,6 +67,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     if let Some(p) = &loaded.provenance {
         graph.meta.insert("provenance".to_string(), verify::provenance(p));
+    }
+    if args.pack {
+        graph = pocketnn::plan::pack(graph, &args.model.bindings())?;
     }
     let progress = Progress::unknown(&format!("writing {}", args.output.display()));
     pocketnn::format::save(&graph, &args.output)?;

@@ -4,6 +4,7 @@ use crate::drawing;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::{self, Paint};
+use crate::plan;
 use crate::source::{Loaded, ModelArgs};
 use crate::table::{Align, Table, short};
 use pocketnn::dim::show_shape;
@@ -22,6 +23,9 @@ pub struct Args {
     /// Draw the graph
     #[arg(long, value_name = "FILE.svg")]
     pub svg: Option<PathBuf>,
+    /// Show the plan: for each step the algorithm, its tile, the bytes it moves and the time it is predicted to take
+    #[arg(long)]
+    pub plan: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -64,6 +68,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
         files::write_bytes(path, drawing::draw(graph).as_bytes())?;
     }
     let report = Report { graph, session: &session, bound, open };
+    if args.plan {
+        return match report.session.plan() {
+            Some(plan) if args.json => output::print_json(&plan::to_json(graph.name(), plan)),
+            Some(plan) => output::print(&plan::to_text(graph.name(), plan)),
+            None => Err(Failure::failed(
+                "shapes are decided while running: there is no plan, the naive evaluation runs every node",
+            )
+            .help("give the sizes with --dim NAME=N")),
+        };
+    }
     if args.json {
         output::print_json(&report.to_json(&loaded))
     } else {

@@ -13,6 +13,7 @@ mod inspect;
 mod mnist;
 pub mod output;
 pub mod picture;
+mod plan;
 mod run;
 pub mod source;
 pub mod svg;

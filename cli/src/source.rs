@@ -73,16 +73,23 @@ impl ModelArgs {
     /// # Errors
     /// When it cannot be read or uses something that is not supported.
     pub fn load(&self) -> Result<Loaded, Failure> {
-        self.read(false)
+        self.read(Keep::Nothing)
+    }
+    /// As [`Self::load`]; of a source model the weights are brought into the form that kernels read, so that no second copy stays.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_packed(&self) -> Result<Loaded, Failure> {
+        self.read(Keep::Packed)
     }
     /// As [`Self::load`], and keeps what was imported.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with_source(&self) -> Result<Loaded, Failure> {
-        self.read(true)
+        self.read(Keep::Source)
     }
-    fn read(&self, keep: bool) -> Result<Loaded, Failure> {
+    fn read(&self, keep: Keep) -> Result<Loaded, Failure> {
         let _progress = Progress::unknown(&format!("reading {}", self.model.display()));
         if is_pnn(&self.model)? {
             let opened = Model::open(&self.model)?;
@@ -95,10 +102,11 @@ impl ModelArgs {
             let (imported, report, passes) = (None, Report::default(), Vec::new());
             return Ok(Loaded { imported, model, converted: true, report, provenance: None, passes });
         }
-        let (source, feed) = match pocketnn_importer::import(&self.model, &self.options()) {
+        let options = ImportOptions { no_digest: keep == Keep::Packed, ..self.options() };
+        let (source, feed) = match pocketnn_importer::import(&self.model, &options) {
             // An importer that cannot begin inside a model gives all of it, which is cut then.
             Err(e) if e.location().attribute.as_deref() == Some("feed") => {
-                let options = ImportOptions { feed: Vec::new(), ..self.options() };
+                let options = ImportOptions { feed: Vec::new(), ..options };
                 (pocketnn_importer::import(&self.model, &options)?, self.feed.as_slice())
             }
             other => (other?, &[][..]),
@@ -111,10 +119,23 @@ impl ModelArgs {
         }
         let graph = cut(&source.graph, feed, &[])?;
         let (report, provenance) = (source.report, Some(source.provenance));
-        let imported = keep.then(|| graph.clone());
-        let (optimized, passes) = pocketnn::passes::optimize(graph)?;
+        let imported = (keep == Keep::Source).then(|| graph.clone());
+        let (mut optimized, passes) = pocketnn::passes::optimize(graph)?;
+        if keep == Keep::Packed {
+            optimized = pocketnn::plan::pack(optimized, &self.bindings())?;
+        }
         Ok(Loaded { imported, model: Model::new(optimized), converted: false, report, provenance, passes })
     }
+}
+
+/// What is kept of a source model besides the optimised graph.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Nothing,
+    /// Nothing; weights are packed.
+    Packed,
+    /// The graph as it was imported.
+    Source,
 }
 
 /// A safetensors file: eight bytes of length, then a JSON object. Whether it is ours, its reader says.

@@ -64,6 +64,13 @@ impl Svg {
             r#"<text x="{x:.1}" y="{y:.1}" font-size="{size:.1}" text-anchor="{anchor}" fill="{fill}">{text}</text>"#
         );
     }
+    /// A circle.
+    pub fn circle(&mut self, x: f64, y: f64, r: f64, fill: &str, stroke: &str) {
+        let _ = writeln!(
+            self.body,
+            r#"<circle cx="{x:.1}" cy="{y:.1}" r="{r:.1}" fill="{fill}" fill-opacity="0.85" stroke="{stroke}"/>"#
+        );
+    }
     /// A straight line.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: &str) {
         let _ = writeln!(

@@ -281,7 +281,57 @@ fn bench_prints_the_line_of_the_protocol() {
     let svg = f.path("b.svg");
     let shown = ok(&[&["bench", &m, "--svg", &svg, "--threads", "1,2"], &quick[..]].concat());
     assert!(shown.contains("GFLOP/s") && shown.contains("Dense") && shown.contains("on 2 threads"), "{shown}");
-    assert!(std::fs::read_to_string(&svg).unwrap().contains("Dense"));
+    let picture = std::fs::read_to_string(&svg).unwrap();
+    assert!(["Dense", "DRAM", "FMA", "operations for each byte"].iter().all(|t| picture.contains(t)), "{picture}");
+    let value = json(&[&["bench", &m, "--json", "--layers"], &quick[..]].concat());
+    assert_eq!((&value["layers"][0]["op"], &value["layers"][0]["macs"]), (&"Dense".into(), &6.into()));
+    for key in ["open_ms", "session_ms", "peak_gflops", "whole_us", "explained"] {
+        assert!(value[key].as_f64().unwrap() > 0.0, "{key}: {value}");
+    }
+    assert_eq!(failure(&["bench", &m, "--layers"]).0, 2);
+}
+
+#[test]
+fn the_plan_names_algorithms_costs_and_slow_paths() {
+    let f = Folder::new("plan");
+    let m = f.model("m.pnn", &dense(Dim::from(1)));
+    let shown = ok(&["inspect", &m, "--plan"]);
+    assert!(shown.contains("gemv") && shown.contains("predicted") && !shown.contains("note:"), "{shown}");
+    let value = json(&["inspect", &m, "--plan", "--json"]);
+    let step = &value["steps"][0];
+    assert_eq!((&step["algorithm"], &step["macs"], &step["note"]), (&"gemv".into(), &6.into(), &Value::Null));
+    assert!(
+        step["predicted_us"].as_f64().unwrap() > 0.0 && value["predicted_us"].as_f64() >= step["predicted_us"].as_f64()
+    );
+    // Doubles have no kernel.
+    let mut b = GraphBuilder::new("slow");
+    let x = b.input("x", DType::F64, [Dim::from(2)]);
+    let y = b.unary(pocketnn::ops::elementwise::UnaryKind::Sin, x, "sine").unwrap();
+    b.output(y);
+    let shown = ok(&["inspect", &f.model("slow.pnn", &b.finish().unwrap()), "--plan"]);
+    assert!(shown.contains("note: Unary `sine` slow path"), "{shown}");
+}
+
+#[test]
+fn a_packed_file_gives_the_same_bytes_and_stands_in_for_its_source() {
+    let f = Folder::new("packed");
+    let source = f.path("digits.keras");
+    std::fs::write(&source, pocketnn_models::DIGITS_KERAS).unwrap();
+    let (plain, packed) = (f.path("plain.pnn"), f.path("digits.pnn"));
+    ok(&["convert", &source, "-o", &plain, "--no-verify"]);
+    ok(&["convert", &source, "-o", &packed, "--pack", "--no-verify"]);
+    let quick = ["--runs", "2", "--min-time", "0", "--max-time", "1", "--json"];
+    let outputs: Vec<Vec<u8>> = [vec![&plain[..]], vec![&packed], vec![&source], vec![&source, "--converted"]]
+        .into_iter()
+        .map(|model| {
+            let y = f.path("y.f32");
+            ok(&[&["bench"], &model[..], &["--output", &y], &quick[..]].concat());
+            std::fs::read(&y).unwrap()
+        })
+        .collect();
+    assert!(outputs.iter().all(|y| *y == outputs[0] && y.len() == 40), "{outputs:?}");
+    let inspected = [&plain, &packed].map(|m| json(&["inspect", m, "--json"]));
+    assert_eq!(inspected[0]["weights_bytes"], inspected[1]["weights_bytes"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pocketnn::format::map::{Bytes, map_file};
 use pocketnn::{Bindings, Graph};
 use sha2::{Digest, Sha256};
 
@@ -59,8 +60,17 @@ pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
 }
 
 fn import_file(path: &Path, options: &ImportOptions) -> Result<Imported> {
-    let bytes = read(path, options)?;
-    from_bytes(&bytes, path.parent(), options)
+    let bytes = map(path, options)?;
+    from_bytes(bytes.as_slice(), path.parent(), options)
+}
+
+/// A whole file within the limits, mapped: what is not needed is not read.
+fn map(path: &Path, options: &ImportOptions) -> Result<Bytes> {
+    let io = |e: std::io::Error| ImportError::io(path.display(), &e);
+    let file = std::fs::File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    Budget::new(options.limits.clone()).file(length, "the file").map_err(|e| e.in_file(path.display()))?;
+    if length == 0 { Ok(Bytes::zeroed(0)) } else { map_file(&file).map_err(io) }
 }
 
 /// A whole file within the limits.
@@ -86,7 +96,8 @@ fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> R
     };
     let bindings: Bindings = options.dims.iter().map(|(k, v)| (k.clone(), *v)).collect();
     let graph = if bindings.is_empty() || format == Format::Onnx { graph } else { graph.bind(&bindings)? };
-    let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let digest = || Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let sha256 = if options.no_digest { String::new() } else { digest() };
     Ok(Imported { graph, report, provenance: Provenance { format, producer, file: None, sha256 } })
 }
 

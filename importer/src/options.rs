@@ -43,6 +43,8 @@ pub struct ImportOptions {
     pub feed: Vec<String>,
     /// Inner tensors to return instead of the model's own outputs.
     pub fetch: Vec<String>,
+    /// Leave [`Provenance::sha256`] empty: for whoever records nothing, a large file is read once less.
+    pub no_digest: bool,
     /// Budgets.
     pub limits: Limits,
 }
@@ -56,6 +58,6 @@ pub struct Provenance {
     pub producer: Option<String>,
     /// File name without folders.
     pub file: Option<String>,
-    /// SHA-256 of the source bytes, in hexadecimal.
+    /// SHA-256 of the source bytes, in hexadecimal; empty with [`ImportOptions::no_digest`].
     pub sha256: String,
 }

@@ -1,26 +1,38 @@
-//! A team of pool threads that shares the chunks of one parallel loop after another without a pool call per loop.
+//! A gang: pool threads that share the chunks of one parallel loop after another, without a pool call per loop.
 //!
-//! The leader (the thread that runs the session) publishes a loop by storing how many chunks remain; everyone, the leader included,
-//! claims chunks by decrementing that number. The leader waits for chunks in flight, not for members: a member that is late
-//! or descheduled costs nothing, the others do its share. Members spin for the next loop for [`LINGER`] and then go back to their
-//! pool, where they sleep; the leader calls them again when it needs them.
+//! The leader is the thread that runs the session. It enters the pool once a run, at the first loop of several chunks: one job for each
+//! further thread. It publishes a loop by storing how many chunks remain; everyone, the leader included, claims chunks by decrementing that
+//! number. The leader waits for chunks in flight, not for members: one that is late, descheduled or never comes costs nothing, the others
+//! do its share. A member spins for the next loop for [`SPIN`], then sleeps until one comes. After the run it stays
+//! for [`LINGER`], so that the next run finds it awake, and goes back to its pool: nothing runs between runs.
+//!
+//! Pools may be shared: by sessions, and by a leader that is itself a thread of the pool. Members that find no free thread start after the
+//! run, see that it is over, and leave.
 //!
 //! Why it is sound. `job` is written by the leader only while `remaining` is 0 and every claimed chunk is done. A member reads
 //! `job` only after it claimed a chunk: the claim (acquire) sees the leader's store to `remaining` (release) and so the job before
-//! it, and until that chunk counts as done the leader neither returns (the closure lives) nor publishes another.
+//! it, and until that chunk counts as done the leader neither returns (the closure lives) nor publishes another. Whether the number
+//! that a member decrements belongs to the loop it saw first or to a later one makes no difference: it reads the job afterwards.
+//!
+//! Why nobody oversleeps. A sleeper counts itself and then looks at `remaining`; the leader writes `remaining` and then looks at the
+//! count, all in one total order: one of the two sees the other. The bell rings under the sleepers' lock, so it is heard.
 
 use pocketnn_kernels::isa::FlushDenormals;
 use pocketnn_kernels::par::Parallel;
 use std::cell::UnsafeCell;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a member spins for more work before it goes back to its pool.
+/// How long a member spins for the next loop of a run before it sleeps.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// How long a member spins for the next run before it goes back to its pool.
 const LINGER: Duration = Duration::from_micros(150);
 
-/// Spins between looks at the clock or at other work of the pool.
-const SPINS: u32 = 256;
+/// Looks at the next loop between looks at the clock.
+const LOOKS: u32 = 256;
 
 type Body<'a> = dyn Fn(usize) + Sync + 'a;
 
@@ -41,8 +53,15 @@ struct Shared {
     done: Padded<AtomicUsize>,
     /// Members that are in their loop or on their way to it.
     members: Padded<AtomicUsize>,
+    /// Members that sleep.
+    sleepers: AtomicUsize,
+    /// A run is in progress.
+    open: AtomicBool,
     /// A chunk panicked.
     panicked: AtomicBool,
+    /// What sleepers sleep on.
+    gate: Mutex<()>,
+    bell: Condvar,
     job: UnsafeCell<Job>,
 }
 
@@ -87,21 +106,43 @@ impl Shared {
     fn member(&self) {
         let _scope = FlushDenormals::new();
         let mut idle_since: Option<Instant> = None;
-        loop {
-            for _ in 0..SPINS {
+        while self.open.load(Ordering::SeqCst) || idle_since.is_some() {
+            for _ in 0..LOOKS {
                 // The leader hears of a panic through `Done`; the pool must not.
-                let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work()));
+                let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
                 if worked.unwrap_or(true) {
                     idle_since = None;
                 }
                 std::hint::spin_loop();
             }
-            let since = *idle_since.get_or_insert_with(Instant::now);
-            if since.elapsed() > LINGER {
+            let idle = idle_since.get_or_insert_with(Instant::now).elapsed();
+            if idle > SPIN && self.open.load(Ordering::SeqCst) {
+                self.sleep();
+                idle_since = None;
+            } else if idle > LINGER {
                 break;
+            } else if idle > SPIN / 2 {
+                std::thread::yield_now();
             }
         }
         self.members.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Sleeps until there is a chunk or the run is over.
+    fn sleep(&self) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        while self.open.load(Ordering::SeqCst) && self.remaining.0.load(Ordering::SeqCst) == 0 {
+            gate = self.bell.wait(gate).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn wake(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+            self.bell.notify_all();
+        }
     }
 }
 
@@ -109,9 +150,21 @@ impl Shared {
 pub(crate) struct Team {
     pool: Arc<rayon::ThreadPool>,
     threads: usize,
+    /// Most members: with fewer processors than threads, more would take the leader's.
+    helpers: usize,
     shared: Arc<Shared>,
     /// Guards against a loop inside a loop, which runs on its own thread alone.
     busy: AtomicBool,
+}
+
+/// A run: while it lives, members wait for loops.
+pub(crate) struct Run<'a>(&'a Shared);
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::SeqCst);
+        self.0.wake();
+    }
 }
 
 impl Team {
@@ -121,10 +174,22 @@ impl Team {
             remaining: Padded(AtomicUsize::new(0)),
             done: Padded(AtomicUsize::new(0)),
             members: Padded(AtomicUsize::new(0)),
+            sleepers: AtomicUsize::new(0),
+            open: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
+            gate: Mutex::new(()),
+            bell: Condvar::new(),
             job: UnsafeCell::new(Job { body: nothing, chunks: 0 }),
         };
-        Self { threads: pool.current_num_threads(), pool, shared: Arc::new(shared), busy: AtomicBool::new(false) }
+        let threads = pool.current_num_threads();
+        let helpers = (threads - 1).min(crate::threads::available().saturating_sub(1));
+        Self { pool, threads, helpers, shared: Arc::new(shared), busy: AtomicBool::new(false) }
+    }
+
+    /// Begins a run.
+    pub fn enter(&self) -> Run<'_> {
+        self.shared.open.store(true, Ordering::SeqCst);
+        Run(&self.shared)
     }
 
     /// Calls members that went back to the pool.
@@ -143,37 +208,38 @@ impl Parallel for Team {
     }
 
     fn run(&self, chunks: usize, body: &Body<'_>) {
-        if chunks <= 1 || self.busy.swap(true, Ordering::Acquire) {
+        if chunks <= 1 || self.helpers == 0 || self.busy.swap(true, Ordering::Acquire) {
             (0..chunks).for_each(body);
             return;
         }
         let shared = &*self.shared;
-        self.call((self.threads - 1).min(chunks - 1));
         shared.done.0.store(0, Ordering::Relaxed);
         // SAFETY: the lifetime is erased for storage only: this function returns after every claimed chunk has ended and none is left.
         let body = unsafe { std::mem::transmute::<&Body<'_>, &Body<'static>>(body) };
         // SAFETY: no chunk remains and none is in flight, so nobody reads the job.
         unsafe { *shared.job.get() = Job { body, chunks } };
-        shared.remaining.0.store(chunks, Ordering::Release);
+        shared.remaining.0.store(chunks, Ordering::SeqCst);
+        self.call(self.helpers.min(chunks - 1));
+        shared.wake();
         // A panic in the leader's own chunk must not leave while members work on borrowed data.
-        let own = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| while shared.work() {}));
+        let own = catch_unwind(AssertUnwindSafe(|| while shared.work() {}));
         if own.is_err() {
             while shared.remaining.0.load(Ordering::Relaxed) > 0 {
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.work()));
+                let _ = catch_unwind(AssertUnwindSafe(|| shared.work()));
             }
         }
-        let mut spins = 0u32;
+        let mut looks = 0u32;
         while shared.done.0.load(Ordering::Acquire) < chunks {
             std::hint::spin_loop();
-            spins += 1;
-            if spins.is_multiple_of(4096) {
+            looks += 1;
+            if looks.is_multiple_of(4096) {
                 std::thread::yield_now();
             }
         }
         let panicked = shared.panicked.swap(false, Ordering::Relaxed);
         self.busy.store(false, Ordering::Release);
         if let Err(p) = own {
-            std::panic::resume_unwind(p);
+            resume_unwind(p);
         }
         assert!(!panicked, "a chunk of a parallel loop panicked on another thread");
     }
@@ -183,25 +249,56 @@ impl Parallel for Team {
 mod tests {
     use super::*;
 
+    fn pool(n: usize) -> Arc<rayon::ThreadPool> {
+        Arc::new(rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap())
+    }
+
+    /// A team that does not mind how many processors there are.
+    fn team_in(pool: &Arc<rayon::ThreadPool>) -> Team {
+        let mut team = Team::new(pool.clone());
+        team.helpers = team.threads - 1;
+        team
+    }
+
     fn team(n: usize) -> Team {
-        Team::new(Arc::new(rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap()))
+        team_in(&pool(n))
+    }
+
+    fn sum(team: &Team, chunks: usize) -> usize {
+        let sum = AtomicUsize::new(0);
+        team.run(chunks, &|i| {
+            sum.fetch_add(i + 1, Ordering::Relaxed);
+        });
+        sum.into_inner()
+    }
+
+    /// Waits for what other threads do: a test that never ends is reported by its runner, one that waits too little would lie.
+    fn until(what: impl Fn() -> bool) {
+        while !what() {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
-    fn every_chunk_runs_exactly_once_in_many_loops() {
+    fn every_chunk_runs_exactly_once_in_many_loops_of_many_runs() {
         let t = team(3);
-        for chunks in (0..40).chain([1000, 7, 1]).cycle().take(400) {
-            let hits: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
-            t.run(chunks, &|i| {
-                hits[i].fetch_add(1, Ordering::Relaxed);
-            });
-            assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1));
+        let mut sizes = (0..40).chain([1000, 7, 1]).cycle();
+        for _ in 0..40 {
+            let _run = t.enter();
+            for chunks in sizes.by_ref().take(10) {
+                let hits: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
+                t.run(chunks, &|i| {
+                    hits[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1));
+            }
         }
     }
 
     #[test]
     fn a_loop_inside_a_loop_runs() {
         let (t, sum) = (team(2), AtomicUsize::new(0));
+        let _run = t.enter();
         t.run(4, &|_| {
             t.run(5, &|_| {
                 sum.fetch_add(1, Ordering::Relaxed);
@@ -213,24 +310,62 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_team_goes_on() {
         let t = team(2);
-        let caught =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| t.run(8, &|i| assert!(i != 3, "chunk three"))));
-        assert!(caught.is_err());
-        let sum = AtomicUsize::new(0);
-        t.run(8, &|i| {
-            sum.fetch_add(i, Ordering::Relaxed);
-        });
-        assert_eq!(sum.load(Ordering::Relaxed), 28);
+        let _run = t.enter();
+        for chunk in 0..8 {
+            let caught = catch_unwind(AssertUnwindSafe(|| t.run(8, &|i| assert!(i != chunk, "chunk {chunk}"))));
+            assert!(caught.is_err());
+            assert_eq!(sum(&t, 8), 36);
+        }
     }
 
     #[test]
-    fn members_leave_soon_after_the_last_loop() {
-        let t = team(2);
-        t.run(64, &|_| {});
-        let start = Instant::now();
-        while t.shared.members.0.load(Ordering::Relaxed) > 0 {
-            assert!(start.elapsed() < Duration::from_secs(20), "a member never left");
-            std::thread::yield_now();
+    fn members_sleep_in_a_long_run_wake_for_work_and_leave_after_it() {
+        let t = team(3);
+        let run = t.enter();
+        for _ in 0..3 {
+            assert_eq!(sum(&t, 64), 64 * 65 / 2);
+            // All that have come; in a pool of its own every member comes.
+            until(|| t.shared.sleepers.load(Ordering::SeqCst) == 2);
         }
+        drop(run);
+        until(|| t.shared.members.0.load(Ordering::Relaxed) == 0);
+        assert_eq!(t.shared.sleepers.load(Ordering::SeqCst), 0);
+        let _run = t.enter();
+        assert_eq!(sum(&t, 5), 15);
+    }
+
+    #[test]
+    fn a_member_that_comes_after_the_run_leaves() {
+        let pool = pool(2);
+        let t = team_in(&pool);
+        let blocked = std::sync::Barrier::new(3);
+        pool.in_place_scope(|s| {
+            for _ in 0..2 {
+                s.spawn(|_| {
+                    blocked.wait();
+                });
+            }
+            let run = t.enter();
+            assert_eq!(sum(&t, 100), 5050);
+            drop(run);
+            assert_eq!(t.shared.members.0.load(Ordering::Relaxed), 1);
+            blocked.wait();
+        });
+        until(|| t.shared.members.0.load(Ordering::Relaxed) == 0);
+    }
+
+    #[test]
+    fn leaders_that_are_threads_of_the_pool_do_their_work() {
+        let pool = pool(2);
+        let sums: Vec<usize> = pool.install(|| {
+            use rayon::prelude::*;
+            let one = |_| {
+                let t = team_in(&pool);
+                let _run = t.enter();
+                (0..20).map(|n| sum(&t, n)).sum::<usize>()
+            };
+            (0..8).into_par_iter().map(one).collect()
+        });
+        assert_eq!(sums, vec![(0..20).map(|n| n * (n + 1) / 2).sum::<usize>(); 8]);
     }
 }

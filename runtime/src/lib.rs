@@ -14,6 +14,7 @@ pub mod plan;
 mod session;
 mod tensor;
 mod threads;
+mod tuning;
 mod view;
 
 pub use dim::{Bindings, Dim};
@@ -25,10 +26,10 @@ pub use ops::Op;
 pub use session::{Options, Session};
 pub use tensor::{Tensor, checked_bytes, checked_len};
 pub use threads::Threads;
+pub use tuning::Tuning;
 pub use view::View;
 
 #[doc(hidden)]
 pub use half;
 pub use ndarray;
 pub use pocketnn_kernels as kernels;
-pub use pocketnn_kernels::conv::Winograd;

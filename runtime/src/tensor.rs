@@ -1,6 +1,8 @@
 //! Tensors: a dtype, a shape and row-major elements.
 
-use crate::{DType, Element, Error, Result, format::map::Bytes};
+use crate::format::map::Bytes;
+use crate::format::packed::{Form, PackedBytes};
+use crate::{DType, Element, Error, Result};
 use std::{fmt, sync::Arc};
 
 /// A tensor in row-major order. Cloning shares the elements.
@@ -73,6 +75,42 @@ impl Tensor {
         Ok(Self { dtype, shape: shape.to_vec(), data, start })
     }
 
+    /// A constant whose elements are `stored` in a packed form.
+    ///
+    /// # Errors
+    /// When type or length of `stored` do not fit.
+    pub(crate) fn packed(form: Form, shape: &[usize], stored: Tensor) -> Result<Self> {
+        let dtype = stored.dtype;
+        let packed = PackedBytes::new(form, shape, stored)?;
+        Ok(Self { dtype, shape: shape.to_vec(), data: Arc::new(Bytes::Packed(Box::new(packed))), start: 0 })
+    }
+    /// The packed form and its elements, when the constant is stored in one and still has the shape it was packed with.
+    pub fn stored(&self) -> Option<(Form, &Tensor)> {
+        match &*self.data {
+            Bytes::Packed(p) if p.shape() == self.shape && self.dtype == p.stored().dtype => {
+                Some((p.form(), p.stored()))
+            }
+            _ => None,
+        }
+    }
+    /// The elements of a tensor that nobody shares, to write.
+    pub(crate) fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
+        let (start, len) = (self.start, self.len());
+        let bytes = Arc::get_mut(&mut self.data).filter(|_| T::DTYPE == self.dtype);
+        let bytes = bytes.ok_or_else(|| Error::argument("the tensor is shared or has another type"))?;
+        Ok(crate::format::map::cast_mut(&mut bytes.as_mut_slice()[start..start + len * size_of::<T>()]))
+    }
+    /// Lets the system take back the memory of a mapped constant; it is read from the file again when it is asked for.
+    pub(crate) fn release(&self) {
+        if let Bytes::Mapped(m) = &*self.data {
+            crate::format::map::release(m, self.start, self.byte_len());
+        }
+    }
+    /// Bytes of all elements.
+    pub fn byte_len(&self) -> usize {
+        self.len() * self.dtype.size()
+    }
+
     /// Element type.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -131,6 +169,9 @@ impl Tensor {
     }
     /// The elements converted to `f32`.
     pub fn to_f32(&self) -> Vec<f32> {
+        if let (Bytes::Packed(p), DType::F32) = (&*self.data, self.dtype) {
+            return p.unpacked();
+        }
         match self.as_slice::<f32>() {
             Ok(x) => x.to_vec(),
             Err(_) => self.to_f64().into_iter().map(|x| x as f32).collect(),

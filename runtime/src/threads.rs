@@ -20,7 +20,8 @@ impl Threads {
     pub fn one() -> Self {
         Self(Kind::Caller)
     }
-    /// A pool of `n` threads (the caller waits while they work); 1 is the caller alone.
+    /// `n` threads: the caller and, from a pool of its own, the others; 1 is the caller alone. Where the process may use fewer processors,
+    /// no more threads than those work at the same time.
     ///
     /// # Errors
     /// When `n` is 0, when the operating system gives no threads, or when this build has no pool (feature `rayon`).
@@ -45,10 +46,10 @@ impl Threads {
     /// # Errors
     /// As [`Threads::new`].
     pub fn all() -> Result<Self> {
-        let n = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self::new(if cfg!(feature = "rayon") { n } else { 1 })
+        Self::new(if cfg!(feature = "rayon") { available() } else { 1 })
     }
-    /// The caller's pool.
+    /// As many threads as this pool has, from this pool. While a session runs it takes threads of the pool that are free, and gives them
+    /// back within a fraction of a millisecond after the run; it never waits for one.
     #[cfg(feature = "rayon")]
     pub fn pool(pool: std::sync::Arc<rayon::ThreadPool>) -> Self {
         if pool.current_num_threads() <= 1 { Self::one() } else { Self(Kind::Pool(pool)) }
@@ -71,6 +72,18 @@ impl Threads {
     }
 }
 
+/// Processors that the process may use: affinity and cgroup quotas count.
+pub(crate) fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A run of several threads.
+#[cfg(feature = "rayon")]
+pub(crate) use crate::gang::Run;
+/// Without a pool there is none.
+#[cfg(not(feature = "rayon"))]
+pub(crate) type Run<'a> = std::marker::PhantomData<&'a ()>;
+
 /// What runs the parallel loops of one session.
 pub(crate) enum Team {
     Caller,
@@ -79,6 +92,14 @@ pub(crate) enum Team {
 }
 
 impl Team {
+    /// Begins a run; it ends when what is given back is dropped.
+    pub fn enter(&self) -> Option<Run<'_>> {
+        match self {
+            Team::Caller => None,
+            #[cfg(feature = "rayon")]
+            Team::Pool(t) => Some(t.enter()),
+        }
+    }
     pub fn as_parallel(&self) -> &dyn Parallel {
         match self {
             Team::Caller => &Serial,

@@ -159,11 +159,7 @@ impl Kernel for Run<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        if const { S::WIDE } {
-            with(self.function, Loop { l: s.pair(), x: self.x, y: self.y });
-        } else {
-            with(self.function, Loop { l: s.block(), x: self.x, y: self.y });
-        }
+        with(self.function, Loop { l: s.block(), x: self.x, y: self.y });
     }
 }
 

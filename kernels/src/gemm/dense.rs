@@ -2,7 +2,7 @@
 
 mod tile;
 
-use super::aligned::Aligned;
+use super::aligned::{Aligned, Packed};
 use super::matmul::{self, Product};
 use crate::activation::Activation;
 use crate::error::check_len;
@@ -49,10 +49,10 @@ pub struct DenseWeights {
 
 #[derive(Debug)]
 enum Data {
-    F32(Aligned<f32>),
-    F16(Aligned<f16>),
-    Bf16(Aligned<bf16>),
-    I8(Aligned<i8>),
+    F32(Packed<f32>),
+    F16(Packed<f16>),
+    Bf16(Packed<bf16>),
+    I8(Packed<i8>),
 }
 
 /// A dense layer with packed weights.
@@ -78,19 +78,33 @@ impl DenseWeights {
         let check = |found| check_len(NAME, "weights", inputs * outputs, found);
         let mut scales = None;
         let data = match values {
-            Values::F32(w) => check(w.len()).map(|()| Data::F32(pack(w, inputs, outputs)))?,
-            Values::F16(w) => check(w.len()).map(|()| Data::F16(pack(w, inputs, outputs)))?,
-            Values::Bf16(w) => check(w.len()).map(|()| Data::Bf16(pack(w, inputs, outputs)))?,
+            Values::F32(w) => check(w.len()).map(|()| Data::F32(pack(w, inputs, outputs).into()))?,
+            Values::F16(w) => check(w.len()).map(|()| Data::F16(pack(w, inputs, outputs).into()))?,
+            Values::Bf16(w) => check(w.len()).map(|()| Data::Bf16(pack(w, inputs, outputs).into()))?,
             Values::I8(w, s) => {
                 check_len(NAME, "scales", outputs, s.len())?;
                 scales = Some(pad(outputs, Some(s)));
-                check(w.len()).map(|()| Data::I8(pack(w, inputs, outputs)))?
+                check(w.len()).map(|()| Data::I8(pack(w, inputs, outputs).into()))?
             }
         };
         if let Some(b) = bias {
             check_len(NAME, "bias", outputs, b.len())?;
         }
         Ok(Self { inputs, outputs, data, bias: pad(outputs, bias), scales })
+    }
+    /// Floats that are packed already, in the form `form`.
+    ///
+    /// # Errors
+    /// When there are too few numbers, or the bias has another length.
+    pub fn from_packed(form: DenseForm, data: Packed<f32>, bias: Option<&[f32]>) -> Result<Self> {
+        form.kept(data, Data::F32, bias)
+    }
+    /// As [`Self::from_packed`], of half floats.
+    ///
+    /// # Errors
+    /// As [`Self::from_packed`].
+    pub fn from_packed_f16(form: DenseForm, data: Packed<f16>, bias: Option<&[f32]>) -> Result<Self> {
+        form.kept(data, Data::F16, bias)
     }
     /// Bytes of weights, bias and scales.
     pub fn bytes(&self) -> usize {
@@ -118,15 +132,56 @@ pub(super) fn panel_lanes(first: usize, columns: usize) -> usize {
 }
 
 fn pack<T: Copy + Default>(w: &[T], inputs: usize, outputs: usize) -> Aligned<T> {
-    let mut packed = Aligned::zeros(inputs * outputs.next_multiple_of(BLOCK));
-    for (o, row) in w.chunks_exact(inputs.max(1)).enumerate() {
-        let first = o / (2 * BLOCK) * 2 * BLOCK;
-        let lanes = panel_lanes(first, outputs);
-        for (k, &v) in row.iter().enumerate() {
-            packed[first * inputs + k * lanes + o - first] = v;
+    let form = DenseForm { inputs, outputs };
+    let mut packed = Aligned::zeros(form.len());
+    form.for_each(|at, o, k| packed[at] = w[o * inputs + k]);
+    packed
+}
+
+/// The form in which weights `[outputs, inputs]` are packed: `[outputs / 16][inputs][16]`, a last panel of 8 where 8 suffice. A
+/// permutation with zeros past the last output, one for every instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DenseForm {
+    /// Elements of a row of the input.
+    pub inputs: usize,
+    /// Elements of a row of the output.
+    pub outputs: usize,
+}
+
+impl DenseForm {
+    /// Changes whenever the order of numbers does.
+    pub const VERSION: u32 = 1;
+
+    /// Numbers of the packed form.
+    pub fn len(&self) -> usize {
+        self.inputs * self.outputs.next_multiple_of(BLOCK)
+    }
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Calls `f(place in the packed form, output, input)` for every weight, in an order that is kind to both sides.
+    #[inline]
+    pub fn for_each(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let Self { inputs, outputs } = *self;
+        for first in (0..outputs).step_by(2 * BLOCK) {
+            let lanes = panel_lanes(first, outputs);
+            let live = lanes.min(outputs - first);
+            for k in 0..inputs {
+                (0..live).for_each(|o| f(first * inputs + k * lanes + o, first + o, k));
+            }
         }
     }
-    packed
+    fn kept<T>(self, data: Packed<T>, wrap: fn(Packed<T>) -> Data, bias: Option<&[f32]>) -> Result<DenseWeights> {
+        let Self { inputs, outputs } = self;
+        if data.len() < self.len() {
+            return Err(Error::length(NAME, "packed weights, at least", self.len(), data.len()));
+        }
+        if let Some(b) = bias {
+            check_len(NAME, "bias", outputs, b.len())?;
+        }
+        Ok(DenseWeights { inputs, outputs, data: wrap(data), bias: pad(outputs, bias), scales: None })
+    }
 }
 
 impl Dense {

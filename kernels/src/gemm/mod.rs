@@ -10,5 +10,6 @@ mod dense;
 mod matmul;
 pub(crate) mod tile;
 
-pub use dense::{Dense, DenseDesc, DenseWeights, Values};
+pub use aligned::{Aligned, Packed};
+pub use dense::{Dense, DenseDesc, DenseForm, DenseWeights, Values};
 pub use matmul::MatMul;

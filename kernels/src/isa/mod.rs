@@ -85,8 +85,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// Each group must be valid for reading eight floats; no alignment is needed.
     unsafe fn load_blocks(self, p: *const f32, stride: usize) -> Self::V;
-    /// Writes `N` floats as channel blocks: the second eight, if any, at `p + stride`, then the first eight at `p`, so that a stride
-    /// of 0 leaves the first eight alone.
+    /// Writes `N` floats as channel blocks: eight at `p`, the next eight, if any, at `p + stride`.
     ///
     /// # Safety
     /// Each group must be valid for writing eight floats; no alignment is needed.
@@ -147,9 +146,6 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// The integers as floats.
     fn to_float(self, a: Self::I) -> Self::V;
 
-    /// Asks for the cache line at `p` ahead of its use, into the second-level cache. Any address is allowed.
-    #[inline(always)]
-    fn prefetch(self, _p: *const f32) {}
     /// All lanes 0.
     #[inline(always)]
     fn zero(self) -> Self::V {
@@ -283,6 +279,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn block(self) -> Self::Block;
     /// The sixteen-lane token.
     fn pair(self) -> Self::Pair;
+    /// Asks for the cache line at `p` ahead of its use. Any address is allowed.
+    #[inline(always)]
+    fn prefetch(self, _p: *const f32) {}
 }
 
 /// A kernel body that [`Isa::dispatch`] can run on any instruction set. `run` must be `#[inline(always)]`.
@@ -330,7 +329,7 @@ table! {
     Portable "portable" portable, Portable fused cfg!(target_feature = "fma");
     #[cfg(feature = "scalar")] Scalar "scalar" scalar, Scalar fused true;
     #[cfg(target_arch = "x86_64")] Avx2 "avx2" x86_64::avx2, Avx2 fused true;
-    #[cfg(target_arch = "x86_64")] Avx512 "avx512" x86_64::avx512, Avx512 fused true;
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))] Avx512 "avx512" x86_64::avx512, Avx512 fused true;
 }
 
 /// Index + 1 of the overriding member, 0 for none.

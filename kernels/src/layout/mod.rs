@@ -2,7 +2,6 @@
 
 mod tile;
 
-pub(crate) use tile::clear_halo;
 pub use tile::{Order, pack, unpack};
 
 /// Channels of one block, on every instruction set.

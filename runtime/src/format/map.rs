@@ -15,13 +15,24 @@ pub enum Bytes {
     Owned(OwnedBytes),
     /// A mapped file.
     Mapped(memmap2::Mmap),
+    /// A constant in a packed form; its bytes are those in logical order.
+    Packed(Box<super::packed::PackedBytes>),
 }
 
 /// Owned bytes that start on a cache line.
 pub struct OwnedBytes {
-    lines: Vec<Line>,
+    memory: Memory,
     len: usize,
 }
+
+enum Memory {
+    Lines(Vec<Line>),
+    /// Pages that the system gives, zero, when they are first touched.
+    Pages(memmap2::MmapMut),
+}
+
+/// Bytes from which memory comes straight from the system, in huge pages where it has them: fewer misses of the address cache.
+const PAGES: usize = 1 << 20;
 
 impl Bytes {
     /// `len` zero bytes.
@@ -42,16 +53,17 @@ impl Bytes {
         match self {
             Bytes::Owned(b) => b.as_slice(),
             Bytes::Mapped(m) => m,
+            Bytes::Packed(p) => p.plain(),
         }
     }
     /// All bytes of an owned buffer.
     ///
     /// # Panics
-    /// When the bytes are a mapped file.
+    /// When the bytes are a mapped file or packed.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         match self {
             Bytes::Owned(b) => b.as_mut_slice(),
-            Bytes::Mapped(_) => panic!("a mapped file is read-only"),
+            Bytes::Mapped(_) | Bytes::Packed(_) => panic!("a file's bytes are read-only"),
         }
     }
     /// `len` elements from byte `start` on.
@@ -68,17 +80,35 @@ impl Bytes {
 impl OwnedBytes {
     /// `len` zero bytes.
     pub fn zeroed(len: usize) -> Self {
-        Self { lines: vec![Line([0; ALIGN]); len.div_ceil(ALIGN)], len }
+        let pages = if len < PAGES { None } else { memmap2::MmapMut::map_anon(len).ok() };
+        let memory = match pages {
+            Some(pages) => {
+                #[cfg(target_os = "linux")]
+                if len >= 4 * PAGES {
+                    // Where the system has no huge pages, small ones serve.
+                    drop(pages.advise(memmap2::Advice::HugePage));
+                }
+                Memory::Pages(pages)
+            }
+            None => Memory::Lines(vec![Line([0; ALIGN]); len.div_ceil(ALIGN)]),
+        };
+        Self { memory, len }
     }
     /// All bytes.
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: the lines hold at least `len` initialised bytes.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        match &self.memory {
+            // SAFETY: the lines hold at least `len` initialised bytes.
+            Memory::Lines(lines) => unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), self.len) },
+            Memory::Pages(pages) => &pages[..self.len],
+        }
     }
     /// All bytes.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: the lines hold at least `len` initialised bytes.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        match &mut self.memory {
+            // SAFETY: the lines hold at least `len` initialised bytes.
+            Memory::Lines(lines) => unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), self.len) },
+            Memory::Pages(pages) => &mut pages[..self.len],
+        }
     }
 }
 
@@ -93,10 +123,42 @@ pub fn cast<T: Element>(bytes: &[u8]) -> &[T] {
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) }
 }
 
+/// As [`cast`], to write. Not for truth values.
+///
+/// # Panics
+/// As [`cast`].
+pub fn cast_mut<T: Element>(bytes: &mut [u8]) -> &mut [T] {
+    assert!(bytes.as_ptr().addr().is_multiple_of(align_of::<T>()) && bytes.len().is_multiple_of(size_of::<T>()));
+    assert!(T::DTYPE != DType::Bool);
+    // SAFETY: aligned and whole (checked); every bit pattern is valid for the sealed element types except `bool` (checked).
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / size_of::<T>()) }
+}
+
 /// Elements as bytes.
 pub fn bytes_of<T: Element>(data: &[T]) -> &[u8] {
     // SAFETY: every element type is plain data without padding.
     unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) }
+}
+
+/// Bytes from which it pays to give pages back.
+const RELEASE: usize = 1 << 16;
+
+/// Lets the system take back the whole pages of a part of a mapped file. Their contents do not change: the file is read again when needed.
+pub fn release(map: &memmap2::Mmap, start: usize, len: usize) {
+    let page = 1 << 14;
+    let (first, end) = (start.next_multiple_of(page), (start + len) / page * page);
+    if len < RELEASE || first >= end {
+        return;
+    }
+    #[cfg(unix)]
+    {
+        // SAFETY: the mapping is of a file, private and never written, so a dropped page reads as before.
+        let advised = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, end - first) };
+        // Where the system refuses, the pages stay: nothing depends on it.
+        drop(advised);
+    }
+    #[cfg(not(unix))]
+    let _ = map;
 }
 
 /// Maps a file for reading.

@@ -5,7 +5,7 @@
 //! H bytes             JSON object, padded with spaces so that the data starts on a multiple of 64
 //!   "__metadata__"    strings:
 //!       "format"      "pocketnn"
-//!       "version"     "1"; a reader refuses versions it does not know
+//!       "version"     "1", or "2" where constants are packed; a reader refuses versions it does not know
 //!       "graph"       JSON text, below
 //!       "sha256"      lower-case hex digest of the data
 //!   NAME              {"dtype", "shape", "data_offsets": [begin, end]} for each constant, by the name of its value
@@ -21,8 +21,12 @@
 //!  "inputs": [{"name", "dtype": "f32", "shape": [1, "H", ...]}],      a string is a symbolic dimension
 //!  "nodes": [{"op": "Conv", "name", "inputs": [VALUE or null, ...], "outputs": [VALUE, ...], "attrs": {...}}],
 //!  "outputs": [VALUE, ...],
+//!  "packed": {VALUE: {"form": "conv 1", "shape": [...], ...}},         constants stored as a kernel reads them; may be missing
 //!  "meta": {...}}                                                    labels, preprocessing, provenance, verification
 //! ```
+//!
+//! A packed constant has the type and shape of its entry; the file holds a vector of the same elements in the order of the form, zeros in
+//! between. Forms have a number after their name, and a reader refuses those that it does not know ([`packed`]).
 //!
 //! A value is an input, a constant (a tensor of the file) or an output of an earlier node, by name; names are unique. Ops
 //! and their attributes are those of [`crate::ops`]; attributes at their default are left out, unknown ones are refused.
@@ -31,14 +35,18 @@
 //! [`read`] is the only gate: checked arithmetic and [`Limits`]; behind it nothing doubts.
 
 pub mod map;
+pub mod packed;
 mod read;
 mod write;
 
-pub use read::{open, read, recorded_digest, verify_digest};
+pub use read::{header_digest, open, read, recorded_digest, verify_digest};
 pub use write::{save, write};
 
-/// Version of the format that this build writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+/// The newest version of the format that this build reads, and writes where constants are packed.
+pub const VERSION: u32 = 2;
+
+/// The version of a file without packed constants.
+const PLAIN_VERSION: u32 = 1;
 
 /// Budgets of reading a file.
 #[derive(Clone, Debug)]

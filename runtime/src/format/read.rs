@@ -1,12 +1,14 @@
 //! The gate through which `.pnn` files come in.
 
 use super::map::{Bytes, map_file};
+use super::packed::Form;
 use super::{DTYPES, Limits, VERSION, hex};
 use crate::{DType, Dim, Error, ErrorKind, Graph, GraphBuilder, Op, Result, Tensor, ValueId};
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,6 +68,28 @@ pub fn verify_digest(bytes: &[u8]) -> Result<()> {
     Err(Error::format(format!("the data was changed: its SHA-256 is {found}, the header says {recorded}")))
 }
 
+/// SHA-256 of a file's header, which holds the graph and the digest of the data: two files with the same one hold the same model.
+///
+/// # Errors
+/// When the file cannot be read, or is shorter than its header says.
+pub fn header_digest(path: &Path) -> Result<String> {
+    let io = |e: std::io::Error| Error::new(ErrorKind::Io, e.to_string());
+    let digest = || {
+        let mut file = std::fs::File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        let mut length = [0; 8];
+        file.read_exact(&mut length).map_err(io)?;
+        let n = u64::from_le_bytes(length);
+        if n > size.saturating_sub(8).min(Limits::default().header_bytes) {
+            return Err(Error::format("the file is shorter than its header says, or its header is too large"));
+        }
+        let mut header = Vec::new();
+        file.take(n).read_to_end(&mut header).map_err(io)?;
+        Ok(hex(&Sha256::digest(&header)))
+    };
+    digest().map_err(|e| e.at(|| path.display().to_string()))
+}
+
 fn header_len(bytes: &[u8]) -> Result<usize> {
     let first: Option<[u8; 8]> = bytes.get(..8).and_then(|b| b.try_into().ok());
     let n = first.map(u64::from_le_bytes).and_then(|n| usize::try_from(n).ok());
@@ -78,8 +102,9 @@ fn parse(bytes: Arc<Bytes>, limits: &Limits) -> Result<Graph> {
     if header as u64 > limits.header_bytes {
         return Err(Error::limit(format!("the header has {header} bytes, the limit is {}", limits.header_bytes)));
     }
-    let file = SafeTensors::deserialize(data).map_err(|e| Error::format(format!("not a safetensors file: {e}")))?;
-    let (_, metadata) = SafeTensors::read_metadata(data).map_err(|e| Error::format(e.to_string()))?;
+    // This checks the whole header: no holes, no overlaps, sizes that fit the types, an end that is the file's.
+    let (header, metadata) =
+        SafeTensors::read_metadata(data).map_err(|e| Error::format(format!("not a safetensors file: {e}")))?;
     let strings = metadata.metadata().as_ref().ok_or_else(|| Error::format("the header has no `__metadata__`"))?;
     let text =
         |k: &str| strings.get(k).map(String::as_str).ok_or_else(|| Error::format(format!("the metadata has no `{k}`")));
@@ -92,20 +117,45 @@ fn parse(bytes: Arc<Bytes>, limits: &Limits) -> Result<Graph> {
         return Err(Error::unsupported(message));
     }
     let graph: Value = serde_json::from_str(text("graph")?).map_err(|e| Error::format(format!("`graph`: {e}")))?;
-    if file.len() > limits.tensors {
-        return Err(Error::limit(format!("the file has {} constants, the limit is {}", file.len(), limits.tensors)));
+    let infos = metadata.tensors();
+    if infos.len() > limits.tensors {
+        return Err(Error::limit(format!("the file has {} constants, the limit is {}", infos.len(), limits.tensors)));
     }
-    let mut tensors: Vec<(String, Tensor)> = Vec::with_capacity(file.len());
-    for (name, view) in file.iter() {
-        let stored = format!("{:?}", view.dtype());
+    let mut packed = packed_forms(&graph)?;
+    let mut tensors: Vec<(String, Tensor)> = Vec::with_capacity(infos.len());
+    for (name, info) in infos {
+        let place = || format!("constant `{name}`");
+        let stored = format!("{:?}", info.dtype);
         let dtype = DTYPES.iter().find(|d| d.0 == stored).map(|d| d.1);
-        let dtype = dtype.ok_or_else(|| Error::format(format!("constant `{name}`: unknown element type {stored}")))?;
-        let start = view.data().as_ptr().addr() - data.as_ptr().addr();
-        let t = Tensor::from_shared(dtype, view.shape(), bytes.clone(), start);
-        tensors.push((name.to_string(), t.map_err(|e| e.at(|| format!("constant `{name}`")))?));
+        let dtype = dtype.ok_or_else(|| Error::format(format!("unknown element type {stored}")).at(place))?;
+        let start = 8 + header + info.data_offsets.0;
+        let t = Tensor::from_shared(dtype, &info.shape, bytes.clone(), start).map_err(|e| e.at(place))?;
+        let t = match packed.remove(name.as_str()) {
+            Some((form, shape)) => Tensor::packed(form, &shape, t).map_err(|e| e.at(place))?,
+            None => t,
+        };
+        tensors.push((name.clone(), t));
+    }
+    if let Some(name) = packed.keys().next() {
+        return Err(Error::format(format!("`graph.packed` names `{name}`, which the file does not hold")));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     build(&graph, tensors, limits)
+}
+
+/// Constants that are stored in a packed form, with their logical shapes.
+fn packed_forms(graph: &Value) -> Result<HashMap<&str, (Form, Vec<usize>)>> {
+    let entries = match graph.get("packed") {
+        None => return Ok(HashMap::new()),
+        Some(v) => v.as_object().ok_or_else(|| Error::format("`graph.packed`: expected an object"))?,
+    };
+    let mut forms = HashMap::with_capacity(entries.len());
+    for (name, entry) in entries {
+        let entry = entry.as_object().ok_or_else(|| Error::format("`packed`: expected an object"));
+        let form = entry.and_then(Form::from_json).map_err(|e| e.at(|| format!("constant `{name}`")))?;
+        forms.insert(name.as_str(), form);
+    }
+    Ok(forms)
 }
 
 /// Typed access to the graph's JSON; the path says where.

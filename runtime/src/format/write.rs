@@ -1,9 +1,10 @@
 //! Writing `.pnn` files.
 
-use super::{DTYPES, VERSION, hex};
+use super::{DTYPES, PLAIN_VERSION, VERSION, hex};
 use crate::{Error, ErrorKind, Graph, Result, Tensor, ValueId};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -44,8 +45,10 @@ fn write_to(graph: &Graph, out: &mut impl Write) -> Result<()> {
     let tensors = ordered(graph);
     let mut digest = Sha256::new();
     tensors.iter().for_each(|(_, t)| digest.update(t.bytes()));
+    let packed = graph.values().iter().any(|v| v.fact.constant.as_ref().is_some_and(|t| t.stored().is_some()));
+    let version = if packed { VERSION } else { PLAIN_VERSION };
     let metadata = json!({
-        "format": "pocketnn", "version": VERSION.to_string(), "graph": graph_json(graph).to_string(), "sha256": hex(&digest.finalize()),
+        "format": "pocketnn", "version": version.to_string(), "graph": graph_json(graph).to_string(), "sha256": hex(&digest.finalize()),
     });
     let mut header = Map::new();
     header.insert("__metadata__".to_string(), metadata);
@@ -68,10 +71,15 @@ fn write_to(graph: &Graph, out: &mut impl Write) -> Result<()> {
 /// Constants in the order of the file.
 fn ordered(graph: &Graph) -> Vec<(&str, &Tensor)> {
     let mut all: Vec<(&str, &Tensor)> =
-        graph.values().iter().filter_map(|v| v.fact.constant.as_ref().map(|t| (v.name.as_str(), t))).collect();
+        graph.values().iter().filter_map(|v| v.fact.constant.as_ref().map(|t| (v.name.as_str(), numbers(t)))).collect();
     let power = |t: &Tensor| t.bytes().len().trailing_zeros().min(6);
     all.sort_by(|a, b| power(b.1).cmp(&power(a.1)).then(a.0.cmp(b.0)));
     all
+}
+
+/// What the file holds of a constant: its elements, or those of its packed form.
+fn numbers(t: &Tensor) -> &Tensor {
+    t.stored().map_or(t, |(_, numbers)| numbers)
 }
 
 fn graph_json(graph: &Graph) -> Value {
@@ -102,5 +110,15 @@ fn graph_json(graph: &Graph) -> Value {
         .collect();
     let outputs: Vec<String> = graph.outputs().iter().map(name).collect();
     let meta: Map<String, Value> = graph.meta.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-    json!({ "name": graph.name(), "inputs": inputs, "nodes": nodes, "outputs": outputs, "meta": meta })
+    let mut json = json!({ "name": graph.name(), "inputs": inputs, "nodes": nodes, "outputs": outputs, "meta": meta });
+    let packed: BTreeMap<&str, Value> = graph
+        .values()
+        .iter()
+        .filter_map(|v| v.fact.constant.as_ref().map(|t| (v.name.as_str(), t)))
+        .filter_map(|(name, t)| t.stored().map(|(form, _)| (name, form.to_json(t.shape()))))
+        .collect();
+    if !packed.is_empty() {
+        json["packed"] = json!(packed);
+    }
+    json
 }

@@ -57,7 +57,7 @@ fn fold(
         return None;
     }
     let tensors: Vec<Option<&Tensor>> = inputs.iter().map(|f| f.and_then(|f| f.constant.as_ref())).collect();
-    let given: usize = tensors.iter().flatten().map(|t| t.bytes().len()).sum();
+    let given: usize = tensors.iter().flatten().map(|t| t.byte_len()).sum();
     let mut made = 0usize;
     for t in types {
         // Data-dependent extents (NonZero, Range) are at most of the order of the inputs.

@@ -7,6 +7,7 @@ use super::activation::Activation;
 use super::attrs::{AttrValue, attributes};
 use super::infer::{Fact, Infer, ValueType};
 use crate::dim::show_shape;
+use crate::format::packed::Form;
 use crate::plan::{FormatCx, Formats, Halo, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::reference::{self, conv::ConvParams};
@@ -137,6 +138,9 @@ impl Operator for Conv {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::lower(self, cx)
+    }
+    fn packed(&self, cx: &LowerCx) -> Vec<(usize, Form)> {
+        lower::packed(self, cx)
     }
     fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
         let (Some(w), Some(y)) = (weight_shape(inputs), outputs.first().and_then(ValueType::known_shape)) else {

@@ -9,6 +9,7 @@ use super::attrs::attributes;
 use super::conv::{activate, agree, check_bias, count, float_tensor, operand};
 use super::infer::{self, Fact, Infer, ValueType};
 use crate::dim::show_shape;
+use crate::format::packed::Form;
 use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::reference;
@@ -64,6 +65,9 @@ impl Operator for Dense {
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::lower(self, cx)
     }
+    fn packed(&self, cx: &LowerCx) -> Vec<(usize, Form)> {
+        lower::packed(cx)
+    }
     fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
         let x = inputs.first().copied().flatten().and_then(|f| f.ty.known_shape());
         let y = outputs.first().and_then(ValueType::known_shape);
@@ -109,6 +113,9 @@ impl Operator for MatMul {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::lower_product(cx)
+    }
+    fn packed(&self, cx: &LowerCx) -> Vec<(usize, Form)> {
+        lower::packed_product(cx)
     }
     fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
         Dense::default().macs(inputs, outputs)

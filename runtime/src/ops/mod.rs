@@ -26,6 +26,7 @@ pub mod reduce;
 pub mod resize;
 pub mod softmax;
 
+use crate::format::packed::Form;
 use crate::plan::{FormatCx, Formats, Halo, LowerCx, Lowered};
 use crate::{Error, Result, Tensor};
 use attrs::{Attributes, Fields};
@@ -67,6 +68,11 @@ pub trait Operator: std::fmt::Debug + Send + Sync {
     /// When the operands do not fit the kernel.
     fn lower(&self, _cx: &LowerCx) -> Result<Lowered> {
         Ok(Lowered::Interpreted)
+    }
+
+    /// Constant inputs that the kernel reads in a packed form. [`crate::plan::pack`] stores them so.
+    fn packed(&self, _cx: &LowerCx) -> Vec<(usize, Form)> {
+        Vec::new()
     }
 
     /// Multiply-accumulates of one run, for reports: known shapes only.

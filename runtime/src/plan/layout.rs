@@ -5,6 +5,7 @@ use super::format::{self, Format, FormatCx, Halo, Placement};
 use super::interpret::Interpreted;
 use super::step::{Compute, LowerCx, Lowered, PackCache, Step};
 use super::*;
+use crate::Node;
 use std::collections::HashMap;
 
 /// A value of the plan: a value of the graph in one format.
@@ -121,66 +122,66 @@ impl Layout {
         }
     }
 
+    /// Where the operands of a draft's node lie: computed ones as planned, constants row-major.
+    fn placements(&self, g: &Graph, node: &Node, d: &Draft) -> (Vec<Option<Placement>>, Vec<Placement>) {
+        let planned = |&i: &usize| self.values[i].placement.clone();
+        let constant = |t: &Tensor| {
+            let (dtype, shape) = (t.dtype(), t.shape().to_vec());
+            Placement { dtype, shape, format: Format::Plain, halo: Halo::default() }
+        };
+        let of = |(v, p): (&Option<ValueId>, &Option<usize>)| match (v, p) {
+            (_, Some(p)) => Some(planned(p)),
+            (Some(v), None) => g.constant(*v).map(constant),
+            (None, None) => None,
+        };
+        (node.inputs.iter().zip(&d.inputs).map(of).collect(), d.outputs.iter().map(planned).collect())
+    }
+
+    /// Shows every node as lowering sees it.
+    pub fn each_node(
+        &self,
+        bound: &Bound,
+        isa: Isa,
+        cache: &PackCache,
+        mut f: impl FnMut(&LowerCx<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let graph = &bound.graph;
+        for d in &self.drafts {
+            let Work::Node(i) = d.work else { continue };
+            let node = &graph.nodes()[i];
+            let (inputs, outputs) = self.placements(graph, node, d);
+            f(&LowerCx { graph, node, inputs: &inputs, outputs: &outputs, isa, threads: 1, cache })?;
+        }
+        Ok(())
+    }
+
     /// Turns every draft into a step or an alias.
     pub fn lower(
         &self,
         bound: &Bound,
-        target: Target,
+        isa: Isa,
+        threads: usize,
         cache: &PackCache,
         failure: &Arc<Mutex<Option<Error>>>,
     ) -> Result<Vec<Lowered>> {
-        let g = &bound.graph;
-        let placement = |i: usize| self.values[i].placement.clone();
-        self.drafts
-            .iter()
-            .map(|d| match d.work {
-                Work::Convert => {
-                    let from = d.inputs[0]
-                        .map_or_else(|| Err(Error::graph("a conversion reads nothing")), |i| Ok(placement(i)))?;
-                    convert::convert(&from, &placement(d.outputs[0]))
+        let graph = &bound.graph;
+        let one = |d: &Draft| match d.work {
+            Work::Convert => {
+                let nothing = || Error::graph("a conversion reads nothing");
+                let from = &self.values[d.inputs[0].ok_or_else(nothing)?].placement;
+                convert::convert(from, &self.values[d.outputs[0]].placement)
+            }
+            Work::Node(i) => {
+                let node = &graph.nodes()[i];
+                let (inputs, outputs) = self.placements(graph, node, d);
+                let cx = LowerCx { graph, node, inputs: &inputs, outputs: &outputs, isa, threads, cache };
+                match node.op.operator().lower(&cx).map_err(|e| e.at(|| graph.describe(node)))? {
+                    Lowered::Interpreted => interpreted(graph, node, inputs, &outputs, failure),
+                    lowered => Ok(lowered),
                 }
-                Work::Node(i) => {
-                    let node = &g.nodes()[i];
-                    let inputs: Vec<Option<Placement>> = node
-                        .inputs
-                        .iter()
-                        .zip(&d.inputs)
-                        .map(|(v, p)| match (v, p) {
-                            (_, Some(p)) => Some(placement(*p)),
-                            (Some(v), None) => {
-                                let t = g.constant(*v)?;
-                                Some(Placement {
-                                    dtype: t.dtype(),
-                                    shape: t.shape().to_vec(),
-                                    format: Format::Plain,
-                                    halo: Halo::default(),
-                                })
-                            }
-                            (None, None) => None,
-                        })
-                        .collect();
-                    let outputs: Vec<Placement> = d.outputs.iter().map(|&o| placement(o)).collect();
-                    let cx = LowerCx { graph: g, node, inputs: &inputs, outputs: &outputs, target, cache };
-                    let lowered = node.op.operator().lower(&cx).map_err(|e| e.at(|| g.describe(node)))?;
-                    if !matches!(lowered, Lowered::Interpreted) {
-                        return Ok(lowered);
-                    }
-                    let plain = inputs.iter().flatten().chain(&outputs).all(|p| p.format == Format::Plain);
-                    if !plain {
-                        return Err(Error::graph("an op without a kernel asked for a format that is not plain")
-                            .at(|| g.describe(node)));
-                    }
-                    Ok(Compute::from(Interpreted {
-                        op: node.op.clone(),
-                        name: node.name.clone(),
-                        inputs: inputs.into_iter().map(|p| p.map(|p| (p.dtype, p.shape))).collect(),
-                        outputs: outputs.len(),
-                        failure: failure.clone(),
-                    })
-                    .into())
-                }
-            })
-            .collect()
+            }
+        };
+        self.drafts.iter().map(one).collect()
     }
 
     /// Assigns memory and assembles the plan.
@@ -213,12 +214,13 @@ impl Layout {
             let start = at[roots[v]];
             Ok(start..start + self.values[v].placement.bytes()?)
         };
+        let all_weights = g.weights_bytes();
         let (mut operands, mut infos, mut observed, mut kernels) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (i, (c, d)) in steps.list.into_iter().enumerate() {
             let scratch = offsets[used.len() + i];
             operands.push(self.operands(g, d, scratch..scratch + c.scratch, in_place[i], &range)?);
             observed.push(self.observed(g, d, &range)?);
-            infos.push(self.info(g, d, c.step.as_ref())?);
+            infos.push(self.info(g, d, c.step.as_ref(), all_weights)?);
             kernels.push(c.step);
         }
         let interpreted = infos.iter().any(|s: &StepInfo| s.interpreted);
@@ -344,47 +346,41 @@ impl Layout {
         d.outputs.iter().map(one).collect()
     }
 
-    fn info(&self, g: &Graph, d: &Draft, step: &dyn Step) -> Result<StepInfo> {
-        let mut bytes = 0;
+    fn info(&self, g: &Graph, d: &Draft, step: &dyn Step, all_weights: usize) -> Result<StepInfo> {
+        let mut activations = 0;
         for &v in d.inputs.iter().flatten().chain(&d.outputs) {
-            bytes += self.values[v].placement.bytes()?;
+            activations += self.values[v].placement.bytes()?;
         }
         let out = &self.values[d.outputs[0]];
-        let algorithm = step.algorithm();
-        let (shape, interpreted) = (out.placement.shape.clone(), algorithm == "interpreted");
-        Ok(match d.work {
+        let (shape, algorithm) = (out.placement.shape.clone(), step.algorithm());
+        let (name, op, macs, weights, transpose) = match d.work {
             Work::Convert => {
                 let from = d.inputs[0].map(|v| self.values[v].placement.format);
                 let transpose = from.is_some_and(|f| convert::is_transpose(f, out.placement.format));
-                StepInfo {
-                    name: g.value(out.source).name.clone(),
-                    op: "Convert",
-                    algorithm,
-                    shape,
-                    macs: 0,
-                    bytes,
-                    interpreted,
-                    transpose,
-                }
+                (g.value(out.source).name.clone(), "Convert", 0, 0, transpose)
             }
             Work::Node(i) => {
                 let n = &g.nodes()[i];
                 let facts: Vec<_> = n.inputs.iter().map(|v| v.map(|v| &g.value(v).fact)).collect();
                 let types: Vec<_> = n.outputs.iter().map(|&v| g.ty(v).clone()).collect();
-                bytes += n.operands().filter_map(|v| g.constant(v)).map(|t| t.bytes().len()).sum::<usize>();
+                let weights = n.operands().filter_map(|v| g.constant(v)).map(Tensor::byte_len).sum::<usize>();
                 let macs = n.op.operator().macs(&facts, &types);
-                let transpose = matches!(n.op, crate::Op::Transpose(_));
-                StepInfo {
-                    name: n.name.clone(),
-                    op: n.op.name(),
-                    algorithm,
-                    shape,
-                    macs,
-                    bytes,
-                    interpreted,
-                    transpose,
-                }
+                (n.name.clone(), n.op.name(), macs, weights, matches!(n.op, crate::Op::Transpose(_)))
             }
+        };
+        let flops = cost::flops(&algorithm, macs, shape.iter().product());
+        Ok(StepInfo {
+            name,
+            value: g.value(out.source).name.clone(),
+            op,
+            tile: step.tile(),
+            macs,
+            bytes: activations + weights,
+            work: cost::Work { flops, activations, weights, all_weights },
+            interpreted: algorithm == "interpreted",
+            transpose,
+            algorithm,
+            shape,
         })
     }
 }
@@ -399,6 +395,28 @@ impl<'d> Steps<'d> {
     fn push(&mut self, c: Compute, d: &'d Draft) {
         self.list.push((c, d));
     }
+}
+
+/// The naive evaluation of a node as a step.
+fn interpreted(
+    graph: &Graph,
+    node: &Node,
+    inputs: Vec<Option<Placement>>,
+    outputs: &[Placement],
+    failure: &Arc<Mutex<Option<Error>>>,
+) -> Result<Lowered> {
+    if inputs.iter().flatten().chain(outputs).any(|p| p.format != Format::Plain) {
+        let message = "an op without a kernel asked for a format that is not plain";
+        return Err(Error::graph(message).at(|| graph.describe(node)));
+    }
+    Ok(Compute::from(Interpreted {
+        op: node.op.clone(),
+        name: node.name.clone(),
+        inputs: inputs.into_iter().map(|p| p.map(|p| (p.dtype, p.shape))).collect(),
+        outputs: outputs.len(),
+        failure: failure.clone(),
+    })
+    .into())
 }
 
 /// Nodes whose results reach an output.

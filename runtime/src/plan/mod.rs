@@ -23,21 +23,25 @@
 pub mod arena;
 mod bound;
 mod convert;
+pub mod cost;
 mod format;
 mod interpret;
 mod layout;
 pub mod memory;
+mod pack;
 mod step;
 
 pub use arena::Io;
 pub use format::{Format, FormatCx, Formats, Halo, Placement, can_block, geometry};
 pub use interpret::interpret;
-pub use step::{Compute, LowerCx, Lowered, PackCache, Step, Target};
+pub use pack::pack;
+pub use step::{Compute, LowerCx, Lowered, PackCache, Step};
 
 use crate::{DType, Error, Graph, Result, Tensor, ValueId};
 use arena::{Arena, Operands, Place, Program};
 use bound::Bound;
 use memory::Buffer;
+use pocketnn_kernels::isa::Isa;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -46,20 +50,42 @@ use std::sync::{Arc, Mutex};
 pub struct StepInfo {
     /// Name of the node, or of the value a conversion serves.
     pub name: String,
+    /// Name of the value that it computes first.
+    pub value: String,
     /// Name of the op; `Convert` for a conversion between formats.
     pub op: &'static str,
     /// The algorithm.
     pub algorithm: String,
     /// Logical shape of the first output.
     pub shape: Vec<usize>,
+    /// The register tile, where the algorithm has one: rows times outputs.
+    pub tile: String,
     /// Multiply-accumulates.
     pub macs: u64,
     /// Bytes read and written at least once: inputs, outputs and constants.
     pub bytes: usize,
+    /// Operations and bytes, from which the cost is predicted.
+    pub work: cost::Work,
     /// True when the naive evaluation runs for want of a kernel.
     pub interpreted: bool,
     /// True when elements of a row-major tensor change their order.
     pub transpose: bool,
+}
+
+impl StepInfo {
+    /// Why the step is slower than it could be, or there at all; `None` for ordinary work.
+    pub fn note(&self) -> Option<&'static str> {
+        match () {
+            () if self.interpreted => {
+                Some("slow path: no kernel for these types and shapes, the naive evaluation runs")
+            }
+            () if self.transpose => Some("reorders a row-major tensor"),
+            () if self.op == "Convert" => Some("changes the memory format between two ops"),
+            () if self.algorithm == "direct on a padded copy" => Some("copies its input to pad it"),
+            () if self.algorithm == "gemm, packed at run time" => Some("packs an operand in every run"),
+            () => None,
+        }
+    }
 }
 
 /// Where an output of the graph is found after a run.
@@ -94,11 +120,11 @@ impl Plan {
     ///
     /// # Errors
     /// `Unsupported` when a shape is decided while running; else what an op says about its operands.
-    pub fn new(graph: Graph, target: Target, cache: &PackCache) -> Result<Self> {
+    pub fn new(graph: Graph, isa: Isa, threads: usize, cache: &PackCache) -> Result<Self> {
         let bound = Bound::new(graph)?;
         let layout = layout::Layout::new(&bound)?;
         let failure = Arc::new(Mutex::new(None));
-        let lowered = layout.lower(&bound, target, cache, &failure)?;
+        let lowered = layout.lower(&bound, isa, threads, cache, &failure)?;
         layout.build(&bound, lowered, failure)
     }
     /// Bytes of the arena: all that a run needs besides the weights.

@@ -2,9 +2,10 @@
 
 use super::arena::Io;
 use super::format::{Format, Halo, Placement, geometry};
+use crate::format::packed::{Form, Kept};
 use crate::ops::infer::ValueType;
-use crate::{Error, Graph, Node, Result, Tensor, ValueId};
-use pocketnn_kernels::{conv::Winograd, isa::Isa, layout::Blocked, par::Parallel};
+use crate::{Element, Error, Graph, Node, Result, Tensor, ValueId};
+use pocketnn_kernels::{gemm::Packed, isa::Isa, layout::Blocked, par::Parallel};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,8 +14,12 @@ use std::sync::{Arc, Mutex};
 pub trait Step: Send + Sync {
     /// Reads inputs, writes outputs. Lengths and alignment are those of the plan; outputs hold garbage before.
     fn run(&self, io: &mut Io<'_>, par: &dyn Parallel);
-    /// The algorithm, for reports: `direct 6x16`, `gemv`, ...
+    /// The algorithm, for reports: `direct`, `gemv`, ...
     fn algorithm(&self) -> String;
+    /// Its register tile, where it has one, for reports: `6x16`.
+    fn tile(&self) -> String {
+        String::new()
+    }
 }
 
 /// A step made of a closure.
@@ -82,24 +87,14 @@ impl From<Compute> for Lowered {
 #[derive(Default)]
 pub struct PackCache(Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>);
 
-/// What a plan is made for.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// Instruction set.
-    pub isa: Isa,
-    /// Threads of the sessions.
-    pub threads: usize,
-    /// Whether convolutions may use minimal filtering.
-    pub winograd: Winograd,
-}
-
 /// What an op sees when it becomes a step: concrete shapes, formats and constants.
 pub struct LowerCx<'a> {
     pub(super) graph: &'a Graph,
     pub(super) node: &'a Node,
     pub(super) inputs: &'a [Option<Placement>],
     pub(super) outputs: &'a [Placement],
-    pub(super) target: Target,
+    pub(super) isa: Isa,
+    pub(super) threads: usize,
     pub(super) cache: &'a PackCache,
 }
 
@@ -181,15 +176,19 @@ impl LowerCx<'_> {
     }
     /// The instruction set to use.
     pub fn isa(&self) -> Isa {
-        self.target.isa
+        self.isa
     }
     /// Threads the plan is made for. Algorithms and bits must not depend on it; chunk sizes may.
     pub fn threads(&self) -> usize {
-        self.target.threads
+        self.threads
     }
-    /// Whether convolutions may use minimal filtering.
-    pub fn winograd(&self) -> Winograd {
-        self.target.winograd
+    /// The numbers of a constant input when it is stored in this packed form: a kernel reads them where they are.
+    pub fn stored<T: Element>(&self, i: usize, form: Form) -> Option<Packed<T>> {
+        let (found, numbers) = self.constant(i)?.stored()?;
+        if found != form {
+            return None;
+        }
+        Some(Packed::Kept(Arc::new(Kept::<T>::new(numbers)?)))
     }
     /// Something packed from constant inputs, made once for a model and this key. The key must name everything the packed form depends
     /// on besides the constants themselves: the algorithm and its geometry.
@@ -206,11 +205,13 @@ impl LowerCx<'_> {
             .filter(|&v| self.graph.constant(v).is_some())
             .map(|v| self.graph.value(v).name.as_str())
             .collect();
-        let key = format!("{key}|{}|{}", self.target.isa.name(), names.join("|"));
+        let key = format!("{key}|{}|{}", self.isa.name(), names.join("|"));
         if let Some(found) = self.cache.get(&key) {
             return Ok(found.downcast::<T>().unwrap_or_else(|_| panic!("packed weights `{key}` have another type")));
         }
         let made = Arc::new(make()?);
+        // What was read from a file for packing need not stay in memory.
+        self.node.operands().filter_map(|v| self.graph.constant(v)).for_each(Tensor::release);
         self.cache.put(key, made.clone());
         Ok(made)
     }

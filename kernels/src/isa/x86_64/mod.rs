@@ -1,6 +1,7 @@
 //! Instruction sets of x86-64.
 
 pub mod avx2;
+#[cfg(feature = "avx512")]
 pub mod avx512;
 
 pub use avx2::Avx2;

@@ -1,10 +1,11 @@
 //! Convolutions as kernels.
 
 use super::{Conv, ConvTranspose};
+use crate::format::packed::Form;
 use crate::ops::elementwise::lower::done;
 use crate::plan::{Compute, Format, FormatCx, Formats, Halo, Io, LowerCx, Lowered, Step, can_block, geometry};
 use crate::{DType, Error, Result};
-use pocketnn_kernels::conv::{self, ConvDesc, ConvTransposeDesc, Residual, Source};
+use pocketnn_kernels::conv::{self, ConvDesc, ConvForm, ConvTransposeDesc, Residual, Source};
 use pocketnn_kernels::layout::{BLOCK, Blocked};
 use pocketnn_kernels::par::Parallel;
 use pocketnn_kernels::reference::conv::ConvParams;
@@ -65,29 +66,45 @@ pub(super) fn halo(op: &Conv, cx: &FormatCx, input: usize) -> Halo {
     wanted().unwrap_or_default()
 }
 
-pub(super) fn lower(op: &Conv, cx: &LowerCx) -> Result<Lowered> {
+/// The descriptor, or `None` where there is no kernel.
+fn description(op: &Conv, cx: &LowerCx) -> Result<Option<ConvDesc>> {
     let source = match cx.format(0)? {
         Format::Blocked => Source::Blocked,
         Format::Plain => Source::Planar,
         Format::ChannelsLast => Source::Interleaved,
-        Format::Flattened { .. } => return Ok(Lowered::Interpreted),
+        Format::Flattened { .. } => return Ok(None),
     };
     if cx.output(0).format != Format::Blocked || cx.input(0)?.dtype != DType::F32 {
-        return Ok(Lowered::Interpreted);
+        return Ok(None);
     }
     let w = cx.constant(1).ok_or_else(|| Error::graph("input 1: expected constant weights"))?;
-    let (x_shape, w_shape) = (cx.shape(0)?, w.shape());
-    let params = op.params(&x_shape[2..], &w_shape[2..])?;
-    let mut desc = describe(cx.image(0)?, source, w_shape, &params);
+    let params = op.params(&cx.shape(0)?[2..], &w.shape()[2..])?;
+    Ok(Some(describe(cx.image(0)?, source, w.shape(), &params)))
+}
+
+/// The packed form of the weights.
+fn form(desc: &ConvDesc) -> Form {
+    let (groups, per_block) = ConvForm::of(desc).parts();
+    Form::Conv { groups, per_block }
+}
+
+pub(super) fn packed(op: &Conv, cx: &LowerCx) -> Vec<(usize, Form)> {
+    let desc = description(op, cx).ok().flatten();
+    desc.map(|d| (1, form(&d))).into_iter().collect()
+}
+
+pub(super) fn lower(op: &Conv, cx: &LowerCx) -> Result<Lowered> {
+    let (Some(mut desc), Some(w)) = (description(op, cx)?, cx.constant(1)) else { return Ok(Lowered::Interpreted) };
+    let source = desc.source;
     desc.output_halo = cx.out_image(0)?.halo;
     desc.activation = op.activation;
     desc.residual = if cx.has(3) { Some(cx.image(3)?) } else { None };
-    desc.winograd = cx.winograd();
-    let weights = cx.packed(&format!("conv {source:?} {} {:?}", op.groups, desc.packing()), || {
-        Ok(conv::Conv::pack(cx.isa(), &desc, &w.to_f32(), cx.floats(2).as_deref())?)
+    let weights = cx.packed(&format!("conv {source:?} {}", op.groups), || match cx.stored(1, form(&desc)) {
+        Some(numbers) => Ok(conv::ConvWeights::from_packed(&ConvForm::of(&desc), numbers, cx.floats(2).as_deref())?),
+        None => Ok(conv::Conv::pack(&desc, &w.to_f32(), cx.floats(2).as_deref())?),
     })?;
     let kernel = conv::Conv::with_weights(cx.isa(), &desc, weights)?;
-    let scratch = kernel.scratch_len(cx.threads()) * size_of::<f32>();
+    let scratch = kernel.scratch_len() * size_of::<f32>();
     let step = Compute::new(ConvStep { kernel, residual: cx.has(3) }).scratch(scratch);
     Ok(if cx.has(3) { step.in_place(3) } else { step }.into())
 }

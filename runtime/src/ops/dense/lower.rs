@@ -1,15 +1,16 @@
 //! Dense layers and matrix products as kernels.
 
 use super::Dense;
+use crate::format::packed::{Form, Kept};
 use crate::ops::elementwise::lower::done;
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
-use crate::{DType, Error, Result, Tensor};
-use half::f16;
+use crate::{DType, Element, Error, Result, Tensor};
 use pocketnn_kernels::activation::Activation;
-use pocketnn_kernels::gemm::{Dense as Kernel, DenseDesc, DenseWeights, MatMul, Values};
+use pocketnn_kernels::gemm::{Dense as Kernel, DenseDesc, DenseForm, DenseWeights, MatMul, Packed};
 use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::BLOCK;
 use pocketnn_kernels::par::Parallel;
+use std::sync::Arc;
 
 pub(super) fn formats(cx: &FormatCx) -> Formats {
     let mut f = cx.plain();
@@ -26,24 +27,25 @@ pub(super) fn lower(op: &Dense, cx: &LowerCx) -> Result<Lowered> {
     if cx.output(0).format != Format::Plain || !w.dtype().is_float() || !bias_is_constant {
         return Ok(Lowered::Interpreted);
     }
-    let rows = cx.shape(0)?.split_last().map_or(1, |(_, lead)| lead.iter().product());
-    let image = match cx.format(0)? {
-        Format::Plain => None,
-        Format::Flattened { channels, size } => Some((channels, size.iter().product())),
-        Format::Blocked | Format::ChannelsLast => return Ok(Lowered::Interpreted),
-    };
+    let rows = rows(cx)?;
+    if matches!(cx.format(0)?, Format::Blocked | Format::ChannelsLast) {
+        return Ok(Lowered::Interpreted);
+    }
+    let image = image(cx)?;
     let &[outputs, inputs] = w.shape() else { return Err(Error::graph("input 1: expected [O, K]")) };
     let stored = image.map_or(inputs, |(c, positions): (usize, usize)| c.next_multiple_of(BLOCK) * positions);
     let bias = cx.floats(2);
     // One row reads every weight once, in whatever type; several rows want them widened.
     let half = w.dtype() == DType::F16 && rows == 1;
+    let form = DenseForm { inputs: stored, outputs };
     let weights = cx.packed(&format!("dense {image:?} {half}"), || {
+        // What is not stored as the kernel reads it is brought into that form now.
         let packed = if half {
-            let w = reorder(w.as_slice::<f16>()?, inputs, stored, image);
-            DenseWeights::new(stored, outputs, Values::F16(&w), bias.as_deref())
+            let numbers = cx.stored(1, Form::Dense { image }).map_or_else(|| pack(w, image), Ok)?;
+            DenseWeights::from_packed_f16(form, numbers, bias.as_deref())
         } else {
-            let w = reorder(&w.to_f32(), inputs, stored, image);
-            DenseWeights::new(stored, outputs, Values::F32(&w), bias.as_deref())
+            let numbers = cx.stored(1, Form::Dense { image }).map_or_else(|| pack(&widened(w)?, image), Ok)?;
+            DenseWeights::from_packed(form, numbers, bias.as_deref())
         };
         Ok(packed?)
     })?;
@@ -58,17 +60,45 @@ fn step(kernel: Kernel, rows: usize) -> Compute {
     })
 }
 
-/// Rows of weights in the order of a flattened image `[C / 8][positions][8]`, zeros past the last channel.
-fn reorder<T: Copy + Default>(w: &[T], inputs: usize, stored: usize, image: Option<(usize, usize)>) -> Vec<T> {
-    let Some((_, positions)) = image else { return w.to_vec() };
-    let mut out = vec![T::default(); w.len().checked_div(inputs).unwrap_or(0) * stored];
-    for (from, to) in w.chunks_exact(inputs.max(1)).zip(out.chunks_exact_mut(stored.max(1))) {
-        for (i, &v) in from.iter().enumerate() {
-            let (c, position) = (i / positions, i % positions);
-            to[(c / BLOCK * positions + position) * BLOCK + c % BLOCK] = v;
-        }
+fn rows(cx: &LowerCx) -> Result<usize> {
+    Ok(cx.shape(0)?.split_last().map_or(1, |(_, lead)| lead.iter().product()))
+}
+
+/// Channels and positions of a flattened image.
+fn image(cx: &LowerCx) -> Result<Option<(usize, usize)>> {
+    Ok(match cx.format(0)? {
+        Format::Flattened { channels, size } => Some((channels, size.iter().product())),
+        _ => None,
+    })
+}
+
+pub(super) fn packed(cx: &LowerCx) -> Vec<(usize, Form)> {
+    let one_row = rows(cx).is_ok_and(|n| n == 1);
+    let reads = |w: &Tensor| w.rank() == 2 && (w.dtype() == DType::F32 || (w.dtype() == DType::F16 && one_row));
+    match (cx.constant(1), image(cx)) {
+        (Some(w), Ok(image)) if reads(w) => vec![(1, Form::Dense { image })],
+        _ => Vec::new(),
     }
-    out
+}
+
+pub(super) fn packed_product(cx: &LowerCx) -> Vec<(usize, Form)> {
+    let fits = cx.constant(1).is_some_and(|b| b.rank() == 2 && b.dtype() == DType::F32) && cx.all_plain_f32();
+    if fits { vec![(1, Form::Product)] } else { Vec::new() }
+}
+
+/// The numbers of a constant in the form of a dense layer.
+fn pack<T: Element>(w: &Tensor, image: Option<(usize, usize)>) -> Result<Packed<T>> {
+    let packed = Form::Dense { image }.pack(w)?;
+    numbers(&packed)
+}
+
+fn numbers<T: Element>(packed: &Tensor) -> Result<Packed<T>> {
+    let kept = packed.stored().and_then(|(_, n)| Kept::<T>::new(n));
+    kept.map(|k| Packed::Kept(Arc::new(k))).ok_or_else(|| Error::graph("input 1: expected packed weights"))
+}
+
+fn widened(w: &Tensor) -> Result<Tensor> {
+    if w.dtype() == DType::F32 { Ok(w.clone()) } else { Tensor::new(w.shape(), w.to_f32()) }
 }
 
 pub(super) fn lower_product(cx: &LowerCx) -> Result<Lowered> {
@@ -97,9 +127,9 @@ pub(super) fn lower_product(cx: &LowerCx) -> Result<Lowered> {
 /// A constant right operand is a dense layer without bias.
 fn lower_constant(cx: &LowerCx, b: &Tensor, rows: usize, k: usize, n: usize) -> Result<Lowered> {
     let weights = cx.packed("product", || {
-        let b = b.to_f32();
-        let w: Vec<f32> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
-        Ok(DenseWeights::new(k, n, Values::F32(&w), None)?)
+        let packed = |b: &Tensor| numbers(&Form::Product.pack(&widened(b)?)?);
+        let numbers = cx.stored(1, Form::Product).map_or_else(|| packed(b), Ok)?;
+        Ok(DenseWeights::from_packed(DenseForm { inputs: k, outputs: n }, numbers, None)?)
     })?;
     let desc = DenseDesc { inputs: k, outputs: n, activation: Activation::Identity };
     let isa: Isa = cx.isa();
