@@ -46,7 +46,7 @@ fn measure(c: &mut Criterion, name: &str, desc: &ConvDesc) {
         0.5;
         if desc.source == Source::Blocked { desc.input.len() } else { desc.input.c * desc.input.positions() }
     ];
-    let (mut y, mut scratch) = (vec![0.0; conv.output().len()], vec![0.0; conv.scratch_len()]);
+    let (mut y, mut scratch) = (vec![0.0; conv.output().len()], vec![0.0; conv.scratch_len(1)]);
     let macs = weights.len() * conv.output().positions();
     let mut group = c.benchmark_group("conv");
     group.throughput(Throughput::Elements(2 * macs as u64));

@@ -33,3 +33,4 @@ pub use view::View;
 pub use half;
 pub use ndarray;
 pub use pocketnn_kernels as kernels;
+pub use pocketnn_kernels::conv::Winograd;

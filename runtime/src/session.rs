@@ -1,10 +1,11 @@
 //! A session: a model planned for concrete sizes, with its memory.
 
 use crate::plan::arena::Arena;
-use crate::plan::{self, Observation, OutputPlace, Plan};
+use crate::plan::{self, Observation, OutputPlace, Plan, Target};
 use crate::threads::Team;
 use crate::view::View;
 use crate::{Bindings, DType, Dim, Element, Error, Graph, Model, Result, Tensor, Threads, ValueId};
+use pocketnn_kernels::conv::Winograd;
 use pocketnn_kernels::isa::Isa;
 use std::collections::BTreeMap;
 
@@ -19,6 +20,9 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// Largest arena in bytes; unlimited by default.
     pub max_arena_bytes: Option<usize>,
+    /// Whether convolutions of 3x3 may use minimal filtering (Winograd), with up to three times the rounding error of the direct
+    /// sum; where it is cheaper by default.
+    pub winograd: Winograd,
 }
 
 impl Options {
@@ -31,6 +35,11 @@ impl Options {
     #[must_use]
     pub fn isa(self, isa: Isa) -> Self {
         Self { isa: Some(isa), ..self }
+    }
+    /// Minimal filtering or not.
+    #[must_use]
+    pub fn winograd(self, winograd: Winograd) -> Self {
+        Self { winograd, ..self }
     }
     /// A symbolic dimension has this value.
     #[must_use]
@@ -302,8 +311,12 @@ impl<'a> Session<'a> {
 
 fn plan(model: &Model, options: &Options, shapes: &[Vec<Dim>], fixed: &BTreeMap<ValueId, Tensor>) -> Result<Plan> {
     let graph = model.graph().rebuild(shapes, fixed)?;
-    let isa = options.isa.unwrap_or_else(Isa::detect);
-    let plan = Plan::new(graph, isa, options.threads.count(), model.cache())?;
+    let target = Target {
+        isa: options.isa.unwrap_or_else(Isa::detect),
+        threads: options.threads.count(),
+        winograd: options.winograd,
+    };
+    let plan = Plan::new(graph, target, model.cache())?;
     match options.max_arena_bytes {
         Some(max) if plan.arena_bytes() > max => {
             Err(Error::limit(format!("the arena needs {} bytes, the limit is {max}", plan.arena_bytes())))

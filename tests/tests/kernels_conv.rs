@@ -1,7 +1,9 @@
 //! Convolutions against their naive twin: random shapes, every instruction set, one thread and two.
 
 use pocketnn_kernels::activation::Activation;
-use pocketnn_kernels::conv::{Conv, ConvDesc, ConvTranspose, ConvTransposeDesc, Residual, Source};
+use pocketnn_kernels::conv::{
+    Conv, ConvDesc, ConvTranspose, ConvTransposeDesc, Form, Packing, Residual, Source, Winograd,
+};
 use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::{Blocked, Order, pack};
 use pocketnn_kernels::par::{Parallel, Serial};
@@ -121,7 +123,7 @@ fn run(case: &Case, isa: Isa, par: &dyn Parallel, into: bool) -> Vec<f32> {
         Source::Interleaved => interleave(&case.x, &d.input),
     };
     let mut y = vec![f32::NAN; conv.output().len()];
-    let mut scratch = vec![f32::NAN; conv.scratch_len()];
+    let mut scratch = vec![f32::NAN; conv.scratch_len(par.threads())];
     let residual = case.residual.as_deref().zip(d.residual).map(|(r, g)| block(r, &g));
     let residual = match (&residual, into) {
         (None, _) => Residual::None,
@@ -146,12 +148,15 @@ fn check(case: &Case, isas: &[Isa]) {
     let (want, sizes) = expected(case);
     let output = case.desc.output().unwrap();
     let terms = (case.w.len() / case.desc.channels.max(1) + 2) as f32;
+    // Minimal filtering adds numbers of the size of the whole tile to each of its outputs.
+    let largest = sizes.iter().copied().fold(0.0, f32::max);
+    let minimal = matches!(case.desc.packing(), Packing::Points(_));
     let mut fused: Option<(Isa, Vec<f32>)> = None;
     for &isa in isas {
         let y = run(case, isa, &Serial, false);
         let got = unblock(&y, &output);
         for (i, ((&g, &w), &s)) in got.iter().zip(&want).zip(&sizes).enumerate() {
-            let bound = 2.0 * terms * f32::EPSILON * s + 1e-6;
+            let bound = 2.0 * terms * f32::EPSILON * if minimal { largest } else { s } + 1e-6;
             assert!((g - w).abs() <= bound, "{isa}, element {i}: {g}, expected {w} +- {bound}\n{:?}", case.desc);
         }
         assert_zero_outside(&y, &output);
@@ -203,6 +208,65 @@ fn first_layers() {
         c.source = if round % 2 == 0 { Source::Planar } else { Source::Interleaved };
         c.input = Blocked::new(c.input.n, c.groups * rng.pick(&[1, 3, 4]), c.input.size);
         check(&finish(&mut rng, c), &Isa::available());
+    }
+}
+
+/// A 3x3 convolution of stride 1 with enough channels for minimal filtering.
+fn three_by_three(rng: &mut Rng, c: usize, n: usize, size: [usize; 2]) -> ConvDesc {
+    let images = rng.pick(&[1, 1, 1, 2, 3]);
+    let mut desc = ConvDesc::new(Blocked::new(images, c, [1, size[0], size[1]]), n, [1, 3, 3]);
+    desc.pads =
+        [(0, 0), rng.pick(&[(1, 1), (1, 1), (0, 0), (0, 1), (2, 3)]), rng.pick(&[(1, 1), (0, 0), (1, 0), (3, 2)])];
+    desc
+}
+
+#[test]
+fn winograd_shapes() {
+    let mut rng = Rng::new(6);
+    let mut forms = [0; 3];
+    for _ in 0..120 {
+        let size = [0; 2].map(|_| rng.pick(&[3, 4, 5, 7, 8, 12, 13, 14, 17, 30]));
+        let (c, n) = (rng.pick(&[16, 17, 24, 40, 64]), rng.pick(&[16, 20, 24, 33, 48]));
+        let desc = three_by_three(&mut rng, c, n, size);
+        match desc.packing() {
+            Packing::Points(Form::Two) => forms[0] += 1,
+            Packing::Points(Form::Four) => forms[1] += 1,
+            _ => forms[2] += 1,
+        }
+        check(&finish(&mut rng, desc), &Isa::available());
+    }
+    assert!(forms[0] > 5 && forms[1] > 20, "both forms must come up: {forms:?}");
+}
+
+#[test]
+fn a_batch_in_many_groups_of_tiles() {
+    let mut rng = Rng::new(7);
+    let mut desc = three_by_three(&mut rng, 16, 16, [62, 97]);
+    desc.input.n = 5;
+    check(&finish(&mut rng, desc), &Isa::available());
+}
+
+#[test]
+fn winograd_errs_at_most_three_times_as_much_as_the_direct_sum() {
+    let mut rng = Rng::new(8);
+    for (c, n, size) in [(64, 16, 29), (256, 16, 16), (512, 16, 14), (512, 16, 7)] {
+        let mut desc = three_by_three(&mut rng, c, n, [size; 2]);
+        (desc.pads, desc.input.n) = ([(0, 0), (1, 1), (1, 1)], 1);
+        desc.input.halo = desc.required_halo().unwrap();
+        let (x, w) = (rng.floats(desc.input.c * desc.input.positions()), rng.floats(n * c * 9));
+        let case = Case { desc, x, w, bias: None, residual: None };
+        let (exact, _) = expected(&case);
+        let error = |winograd: Winograd| {
+            let case = Case { desc: ConvDesc { winograd, ..case.desc.clone() }, ..case.clone() };
+            let y = unblock(&run(&case, Isa::detect(), &Serial, false), &case.desc.output().unwrap());
+            let errors = y.iter().zip(&exact).map(|(a, b)| f64::from(a - b).abs());
+            let largest = errors.clone().fold(0.0, f64::max);
+            (largest, (errors.map(|e| e * e).sum::<f64>() / y.len() as f64).sqrt())
+        };
+        assert!(matches!(case.desc.packing(), Packing::Points(_)), "{c} channels of {size}x{size}");
+        let (minimal, direct) = (error(Winograd::Auto), error(Winograd::Off));
+        println!("{c} channels of {size}x{size}: largest and mean error {minimal:?}, direct {direct:?}");
+        assert!(minimal.0 <= 3.0 * direct.0 && minimal.1 <= 3.0 * direct.1, "{minimal:?}, direct {direct:?}");
     }
 }
 

@@ -159,7 +159,11 @@ impl Kernel for Run<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        with(self.function, Loop { l: s.block(), x: self.x, y: self.y });
+        if const { S::WIDE } {
+            with(self.function, Loop { l: s.pair(), x: self.x, y: self.y });
+        } else {
+            with(self.function, Loop { l: s.block(), x: self.x, y: self.y });
+        }
     }
 }
 

@@ -19,12 +19,47 @@ pub struct Depthwise {
     y: Blocked,
     residual: Option<Blocked>,
     activation: Activation,
+    /// The bounds of an activation that is a clamp.
+    clamp: Option<(f32, f32)>,
+    /// True when the lanes past the last channel must be cleared after the activation.
+    clear_tail: bool,
+    shape: Shape,
     kernel: [usize; 3],
     /// Floats from one tap to the next, and from one output's base to the next.
     tap: [usize; 3],
     step: [usize; 3],
     /// Floats from a block's start to the first tap of its first output.
     first: usize,
+}
+
+/// Kernels with a body of their own: one slice deep, taps side by side, the same stride down and across.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// 3x3, stride 1.
+    Square3,
+    /// 3x3, stride 2.
+    Square3Half,
+    /// 5x5, stride 1.
+    Square5,
+    /// 5x5, stride 2.
+    Square5Half,
+    Any,
+}
+
+impl Shape {
+    fn of(desc: &ConvDesc) -> Self {
+        let [_, down, across] = desc.stride;
+        if desc.dilation[1..] != [1, 1] || down != across {
+            return Shape::Any;
+        }
+        match (desc.kernel, down) {
+            ([1, 3, 3], 1) => Shape::Square3,
+            ([1, 3, 3], 2) => Shape::Square3Half,
+            ([1, 5, 5], 1) => Shape::Square5,
+            ([1, 5, 5], 2) => Shape::Square5Half,
+            _ => Shape::Any,
+        }
+    }
 }
 
 /// Multiply-adds worth a chunk of their own.
@@ -41,6 +76,9 @@ impl Depthwise {
             y: output,
             residual: desc.residual,
             activation: desc.activation,
+            clamp: desc.activation.as_clamp(),
+            clear_tail: !desc.activation.keeps_zero(),
+            shape: Shape::of(desc),
             kernel: desc.kernel,
             tap: std::array::from_fn(|i| strides[i] * desc.dilation[i]),
             step: std::array::from_fn(|i| strides[i] * desc.stride[i]),

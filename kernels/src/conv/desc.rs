@@ -1,5 +1,7 @@
 //! What a convolution is told: geometry, and what is done to its sums.
 
+use super::pack::Packing;
+use super::winograd;
 use crate::activation::Activation;
 use crate::layout::Blocked;
 use crate::{Error, Result};
@@ -13,6 +15,17 @@ pub enum Source {
     Planar,
     /// `[N, D, H, W, C]`, no halo.
     Interleaved,
+}
+
+/// Whether convolutions of 3x3 may be computed by minimal filtering (Winograd): up to four times fewer multiplications, and up to
+/// three times the rounding error of the direct sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Winograd {
+    /// Where it is the cheaper way, by shapes alone.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
 }
 
 /// Geometry and epilogue of a convolution. Axes are depth, height, width; a missing axis has extent 1.
@@ -40,6 +53,8 @@ pub struct ConvDesc {
     pub activation: Activation,
     /// Geometry of a residual, when [`crate::conv::Residual::Add`] will be used: channels and size of the output, any halo.
     pub residual: Option<Blocked>,
+    /// Whether minimal filtering may be used.
+    pub winograd: Winograd,
 }
 
 const NAME: &str = "conv";
@@ -59,7 +74,19 @@ impl ConvDesc {
             output_halo: [(0, 0); 3],
             activation: Activation::Identity,
             residual: None,
+            winograd: Winograd::Auto,
         }
+    }
+    /// Form of the weights, which names the algorithm: equal for descriptors that may share packed weights.
+    pub fn packing(&self) -> Packing {
+        if self.is_depthwise() {
+            return Packing::Depthwise;
+        }
+        winograd::choose(self).map_or(Packing::Panels, Packing::Points)
+    }
+    /// Extents of the output of a valid descriptor.
+    pub(super) fn output_size(&self) -> [usize; 3] {
+        std::array::from_fn(|i| self.extent(i))
     }
     /// Positions a dilated kernel covers on an axis, at least 1.
     pub(super) fn span(&self, axis: usize) -> usize {
@@ -99,7 +126,7 @@ impl ConvDesc {
                 }
             }
         }
-        let size = std::array::from_fn(|i| self.extent(i));
+        let size = self.output_size();
         let output = Blocked::new(self.input.n, self.channels, size).with_halo(self.output_halo);
         output.checked_len().ok_or_else(|| Error::new(NAME, format!("output: {output:?} is too large")))?;
         if let Some(r) = self.residual

@@ -104,6 +104,8 @@ pub struct Direct {
     pub(super) clamp: Option<(f32, f32)>,
     /// True when the lanes past the last channel must be cleared after the activation.
     pub(super) clear_tail: bool,
+    /// True for one tap of neighbouring positions.
+    pub(super) pointwise: bool,
     macs: usize,
 }
 
@@ -120,6 +122,7 @@ impl Direct {
         let steps: usize = weights.panels.iter().map(|p| p.inputs.len() * p.width).sum();
         let macs = steps * weights.channels.per_block * BLOCK * spec.taps.len() * positions * spec.images;
         let clear_tail = !spec.activation.keeps_zero() && !weights.channels.outputs.is_multiple_of(BLOCK);
+        let pointwise = spec.taps.len() == 1 && spec.x.step[2] == BLOCK && weights.channels.per_block == BLOCK;
         Ok(Self {
             isa,
             clamp: spec.activation.as_clamp(),
@@ -129,6 +132,7 @@ impl Direct {
             runs_per_block,
             order,
             clear_tail,
+            pointwise,
             macs,
         })
     }

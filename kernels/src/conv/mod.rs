@@ -8,10 +8,11 @@
 //! |---|---|
 //! | one channel a group, as many outputs | `depthwise`: weights resident in registers |
 //! | everything else | `direct`: the matrix tile of [`crate::gemm`] over the taps, no copy of the input |
+//! | 3x3, stride 1, enough channels | `winograd`: products at points instead of taps, where [`ConvDesc::packing`] finds them cheaper |
 //! | planar or interleaved input | `direct` on the caller's memory, or on one padded copy when there is padding |
 //!
-//! Padding is read from the input's halo, so no kernel has code for edges. Each output is one chain of multiply-adds from
-//! the bias through (channel block, depth, row, column, channel) in order, on every instruction set.
+//! Padding is read from the input's halo, so no kernel has code for edges. Each output of a direct convolution is one chain of
+//! multiply-adds from the bias through (channel block, depth, row, column, channel) in order, on every instruction set.
 //!
 //! A group with fewer than eight channels shares its block with others: their weights are zeros there, so an infinity or a NaN
 //! in one group reaches the others of its block.
@@ -23,10 +24,12 @@ mod pack;
 mod source;
 mod tile;
 mod transposed;
+mod winograd;
 
-pub use desc::{ConvDesc, Source};
-pub use pack::{ConvForm, ConvWeights};
+pub use desc::{ConvDesc, Source, Winograd};
+pub use pack::{ConvForm, ConvWeights, Packing};
 pub use transposed::{ConvTranspose, ConvTransposeDesc};
+pub use winograd::Form;
 
 use crate::error::check_len;
 use crate::gemm::Aligned;
@@ -38,6 +41,7 @@ use depthwise::Depthwise;
 use direct::Direct;
 use source::Copy;
 use std::sync::Arc;
+use winograd::Minimal;
 
 /// What is added to the sums before the activation.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +68,7 @@ pub struct Conv {
 enum Algorithm {
     Direct(Direct),
     Depthwise(Depthwise),
+    Minimal(Box<Minimal>),
 }
 
 const NAME: &str = "conv";
@@ -74,20 +79,23 @@ impl Conv {
     /// # Errors
     /// When the descriptor does not fit itself or the operands: the message says which part, expected and found.
     pub fn new(isa: Isa, desc: &ConvDesc, weights: &[f32], bias: Option<&[f32]>) -> Result<Self> {
-        Self::with_weights(isa, desc, Arc::new(Self::pack(desc, weights, bias)?))
+        Self::with_weights(isa, desc, Arc::new(Self::pack(isa, desc, weights, bias)?))
     }
     /// Packs `weights` `[O, C / groups, kernel..]` and `bias` `[O]`. The packed form depends on the channels, groups, kernel
-    /// and source of the descriptor, not on image size, strides, padding or instruction set.
+    /// and source of the descriptor and on [`ConvDesc::packing`], not on padding or instruction set.
     ///
     /// # Errors
     /// When the operands do not fit the descriptor.
-    pub fn pack(desc: &ConvDesc, weights: &[f32], bias: Option<&[f32]>) -> Result<ConvWeights> {
+    pub fn pack(isa: Isa, desc: &ConvDesc, weights: &[f32], bias: Option<&[f32]>) -> Result<ConvWeights> {
         desc.output()?;
         let taps: usize = desc.kernel.iter().product();
         let per = desc.input.c / desc.groups;
         check_len(NAME, "weights", desc.channels * per * taps, weights.len())?;
         if let Some(b) = bias {
             check_len(NAME, "bias", desc.channels, b.len())?;
+        }
+        if let Packing::Points(form) = desc.packing() {
+            return Ok(winograd::pack(isa, desc, form, weights, bias));
         }
         let form = ConvForm::of(desc);
         let mut packed = Aligned::zeros(form.len());
@@ -102,10 +110,12 @@ impl Conv {
         let output = desc.output()?;
         weights.check(desc)?;
         let (copy, view) = source::view(desc)?;
-        let algorithm = if desc.is_depthwise() {
-            Algorithm::Depthwise(Depthwise::new(isa, desc, output, weights))
-        } else {
-            Algorithm::Direct(Direct::new(isa, direct::Spec::conv(desc, output, &view), weights)?)
+        let algorithm = match desc.packing() {
+            Packing::Depthwise => Algorithm::Depthwise(Depthwise::new(isa, desc, output, weights)),
+            Packing::Points(form) => {
+                Algorithm::Minimal(Box::new(Minimal::new(isa, desc, output, &view, form, weights)?))
+            }
+            Packing::Panels => Algorithm::Direct(Direct::new(isa, direct::Spec::conv(desc, output, &view), weights)?),
         };
         Ok(Self { input: desc.input_len(), output, residual: desc.residual, copy, algorithm })
     }
@@ -113,14 +123,19 @@ impl Conv {
     pub fn output(&self) -> Blocked {
         self.output
     }
-    /// Floats of scratch that [`Self::apply`] needs.
-    pub fn scratch_len(&self) -> usize {
-        self.copy.as_ref().map_or(0, Copy::len)
+    /// Floats of scratch that [`Self::apply`] wants on so many threads. What one thread wants is enough for any number; some
+    /// algorithms share their work better with more.
+    pub fn scratch_len(&self, threads: usize) -> usize {
+        match &self.algorithm {
+            Algorithm::Minimal(m) => m.scratch_len(threads),
+            _ => self.copy.as_ref().map_or(0, Copy::len),
+        }
     }
     /// The algorithm, for reports.
     pub fn algorithm(&self) -> &'static str {
         match (&self.algorithm, &self.copy) {
             (Algorithm::Depthwise(_), _) => "depthwise",
+            (Algorithm::Minimal(m), _) => m.name(),
             (Algorithm::Direct(_), None) => "direct",
             (Algorithm::Direct(_), Some(_)) => "direct on a padded copy",
         }
@@ -145,12 +160,17 @@ impl Conv {
             (Residual::Add(_), None) => return Err(Error::new(NAME, "residual: the descriptor has none")),
             _ => {}
         }
+        let (least, found) = (self.scratch_len(1), scratch.len());
+        if found < least {
+            return Err(Error::length(NAME, "scratch, at least", least, found));
+        }
+        if let Algorithm::Minimal(m) = &self.algorithm {
+            m.run(x, y, residual, scratch, par);
+            return Ok(());
+        }
         let x = match &self.copy {
             Some(copy) => {
-                let found = scratch.len();
-                let padded = scratch
-                    .get_mut(..copy.len())
-                    .ok_or_else(|| Error::length(NAME, "scratch, at least", copy.len(), found))?;
+                let padded = &mut scratch[..least];
                 copy.run(x, padded, par);
                 padded
             }
@@ -159,6 +179,7 @@ impl Conv {
         match &self.algorithm {
             Algorithm::Direct(d) => d.run(x, y, residual, par),
             Algorithm::Depthwise(d) => d.run(x, y, residual, par),
+            Algorithm::Minimal(_) => {}
         }
         Ok(())
     }

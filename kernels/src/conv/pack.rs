@@ -1,12 +1,13 @@
-//! Weights in panels: `[panel][step][8 or 16 outputs]`, in the order in which the matrix tile walks them.
+//! Weights in panels: `[panel][step][16 outputs]`, in the order in which the matrix tile walks them.
 
+use super::winograd::Form;
 use super::{ConvDesc, Source};
 use crate::gemm::aligned::{Aligned, Packed};
 use crate::layout::BLOCK;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// One or two blocks of outputs that are computed together.
+/// One or two blocks of outputs that are computed together; the weights of a missing second one are zeros.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panel {
     /// First output block.
@@ -19,16 +20,32 @@ pub struct Panel {
     pub weights: usize,
 }
 
+/// The form of packed weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Packing {
+    /// Panels over all taps.
+    Panels,
+    /// `[block][tap][8]`.
+    Depthwise,
+    /// Panels over one tap, for each point of minimal filtering.
+    Points(Form),
+}
+
 /// Packed weights and bias of a convolution, for any image size and instruction set.
 #[derive(Debug)]
 pub struct ConvWeights {
     pub(super) channels: Channels,
     pub(super) taps: usize,
+    pub(super) packing: Packing,
     pub(super) panels: Vec<Panel>,
     /// Panels, or, of a depthwise convolution, `[block][tap][8]`.
     pub(super) data: Packed,
-    /// One float an output, zeros up to two blocks past the end.
+    /// Floats from the weights of one image to those of the next: 0 where all images have the same.
+    pub(super) image: usize,
+    /// Where the sums of the panels start: one float an output, zeros up to two blocks past the end.
     pub(super) bias: Aligned,
+    /// Bias that is added after the products of all points; else empty.
+    pub(super) after: Aligned,
 }
 
 impl ConvWeights {
@@ -41,7 +58,32 @@ impl ConvWeights {
         let (panels, len) = channels.panels(taps);
         let mut data = Aligned::zeros(len);
         channels.for_each(&panels, taps, |at, o, c, tap| data[at] = weight(o, c, tap));
-        Self { data: data.into(), bias: pad_bias(channels.outputs, bias), panels, channels, taps }
+        Self::images(data.into(), panels, channels, taps, bias)
+    }
+    /// The same weights for all images.
+    fn images(data: Packed, panels: Vec<Panel>, channels: Channels, taps: usize, bias: Option<&[f32]>) -> Self {
+        let (bias, packing) = (pad_bias(channels.outputs, bias), Packing::Panels);
+        Self { data, bias, panels, channels, taps, packing, image: 0, after: Aligned::zeros(0) }
+    }
+    /// Panels of `len` floats at each point.
+    pub(super) fn points(
+        channels: Channels,
+        panels: Vec<Panel>,
+        len: usize,
+        form: Form,
+        data: Aligned,
+        bias: Option<&[f32]>,
+    ) -> Self {
+        Self {
+            data: data.into(),
+            bias: pad_bias(channels.outputs, None),
+            after: pad_bias(channels.outputs, bias),
+            panels,
+            channels,
+            taps: 9,
+            packing: Packing::Points(form),
+            image: len,
+        }
     }
     /// Weights that are packed already, in the form `form`.
     ///
@@ -54,22 +96,26 @@ impl ConvWeights {
         if let Some(b) = bias {
             crate::error::check_len("conv", "bias", form.channels.outputs, b.len())?;
         }
-        let panels = if form.is_depthwise() { Vec::new() } else { form.channels.panels(form.taps).0 };
-        let bias = pad_bias(form.channels.outputs, bias);
-        Ok(Self { data, bias, panels, channels: form.channels, taps: form.taps })
+        let depthwise = form.is_depthwise();
+        let panels = if depthwise { Vec::new() } else { form.channels.panels(form.taps).0 };
+        let packing = if depthwise { Packing::Depthwise } else { Packing::Panels };
+        Ok(Self { packing, ..Self::images(data, panels, form.channels, form.taps, bias) })
     }
     pub(super) fn check(&self, desc: &ConvDesc) -> Result<()> {
         let (wanted, taps) = (Channels::of(desc), desc.kernel.iter().product::<usize>());
-        if self.channels == wanted && self.taps == taps {
+        let (packing, found) = (desc.packing(), self.packing);
+        if self.channels == wanted && self.taps == taps && found == packing {
             return Ok(());
         }
-        let message =
-            format!("weights: packed for {:?} of {} taps, expected {wanted:?} of {taps}", self.channels, self.taps);
+        let message = format!(
+            "weights: packed as {found:?} for {:?} of {} taps, expected {packing:?} for {wanted:?} of {taps}",
+            self.channels, self.taps
+        );
         Err(Error::new("conv", message))
     }
     /// Bytes of weights and bias.
     pub fn bytes(&self) -> usize {
-        4 * (self.data.len() + self.bias.len())
+        4 * (self.data.len() + self.bias.len() + self.after.len())
     }
 }
 
@@ -80,6 +126,9 @@ fn pad_bias(outputs: usize, bias: Option<&[f32]>) -> Aligned {
     }
     padded
 }
+
+/// Floats of a step of a panel.
+pub const PANEL: usize = 2 * BLOCK;
 
 /// Channels of a convolution and how the input groups them into blocks in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +175,7 @@ impl Channels {
             let steps = channels * taps;
             panels.push(Panel { block, width, inputs, weights });
             block += width;
-            weights += steps * width * BLOCK;
+            weights += steps * PANEL;
         }
         (panels, weights)
     }
@@ -135,9 +184,9 @@ impl Channels {
     fn for_each(&self, panels: &[Panel], taps: usize, mut f: impl FnMut(usize, usize, usize, usize)) {
         let (per_in, per_out) = (self.inputs / self.groups, self.outputs / self.groups);
         for panel in panels {
-            let (lanes, first_output) = (panel.width * BLOCK, panel.block * BLOCK);
-            let live = lanes.min(self.outputs - first_output);
-            let group: [usize; 2 * BLOCK] = std::array::from_fn(|lane| (first_output + lane) / per_out * per_in);
+            let first_output = panel.block * BLOCK;
+            let live = (panel.width * BLOCK).min(self.outputs - first_output);
+            let group: [usize; PANEL] = std::array::from_fn(|lane| (first_output + lane) / per_out * per_in);
             let mut at = panel.weights;
             for block in panel.inputs.clone() {
                 let first = block * self.per_block;
@@ -148,7 +197,7 @@ impl Channels {
                                 f(at + lane, first_output + lane, c - start, tap);
                             }
                         }
-                        at += lanes;
+                        at += PANEL;
                     }
                 }
             }
@@ -156,7 +205,7 @@ impl Channels {
     }
 }
 
-/// The form in which weights `[outputs, inputs / groups, taps]` are packed: `[panel][input block][tap][channel][8 or 16 outputs]`, or, of
+/// The form in which weights `[outputs, inputs / groups, taps]` are packed: `[panel][input block][tap][channel][16 outputs]`, or, of
 /// a depthwise convolution, `[block][tap][8]`. A permutation with zeros in between, one for every instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvForm {
@@ -166,7 +215,7 @@ pub struct ConvForm {
 
 impl ConvForm {
     /// Changes whenever the order of numbers does.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// The form of weights `[outputs, per_group, taps]` in `groups` groups, for input whose channels lie `per_block` side by side (8 of a
     /// blocked image, 1 of a planar one, all of an interleaved one).

@@ -2,11 +2,11 @@
 
 use super::Residual;
 use super::direct::{Direct, Grid, Order, Walk};
-use super::pack::Panel;
+use super::pack::{PANEL, Panel};
 use crate::activation;
-use crate::gemm::tile::{Even, LISTED, Listed, Rows, Run, multiply};
+use crate::gemm::tile::{Ahead, Even, LISTED, Listed, Rows, Run, multiply};
 use crate::isa::{Isa, Kernel, Lanes, Simd};
-use crate::layout::BLOCK;
+use crate::layout::{self, BLOCK};
 use crate::par::Parallel;
 use std::ops::Range;
 
@@ -61,23 +61,26 @@ impl Kernel for Chunk<'_> {
         let pairs = panels.len().div_ceil(2);
         let mine = 2 * (part * pairs / parts)..(2 * ((part + 1) * pairs / parts)).min(panels.len());
         if slab == 0 {
-            clear_halo(conv, self.memory, image, &panels[mine.clone()]);
+            clear_halo(s, conv, self.memory, image, &panels[mine.clone()]);
         }
         let strip = Strip::new(conv, self.memory, image, slab, slabs);
         let mut i = mine.start;
         while i < mine.end {
             let panel = &panels[i];
             let next = panels[i + 1..mine.end].first();
-            let alike = next.is_some_and(|n| panel.width == 2 && n.width == 2 && n.inputs == panel.inputs);
-            if const { S::WIDE } && alike {
-                strip.run::<S, _, 2>(s.pair(), panel, S::ROWS);
-                i += 2;
-                continue;
-            }
-            if panel.width == 2 {
-                strip.run::<S, _, 1>(s.pair(), panel, S::ROWS);
+            let first = i == mine.start;
+            if const { S::WIDE } {
+                // A missing block is computed from zeros and not kept: a register is as fast full as half full.
+                if let Some(n) = next.filter(|n| panel.width == 2 && n.inputs == panel.inputs) {
+                    strip.run::<S, _, 2>(s.pair(), [panel, n], first, S::ROWS);
+                    i += 2;
+                    continue;
+                }
+                strip.run::<S, _, 1>(s.pair(), [panel, panel], first, S::ROWS);
+            } else if panel.width == 2 {
+                strip.run::<S, _, 1>(s.pair(), [panel, panel], first, S::ROWS);
             } else {
-                strip.run::<S, _, 1>(s.block(), panel, block_rows::<S>());
+                strip.run::<S, _, 1>(s.block(), [panel, panel], first, block_rows::<S>());
             }
             i += 1;
         }
@@ -86,15 +89,16 @@ impl Kernel for Chunk<'_> {
 
 /// Rows of a tile of single blocks.
 const fn block_rows<S: Simd>() -> usize {
-    if S::WIDE { S::ROWS } else { S::ROWS + S::ROWS / 3 }
+    S::ROWS + S::ROWS / 3
 }
 
-fn clear_halo(conv: &Direct, memory: &Memory, image: usize, panels: &[Panel]) {
+#[inline(always)]
+fn clear_halo<S: Simd>(s: S, conv: &Direct, memory: &Memory, image: usize, panels: &[Panel]) {
     let Some(output) = &conv.spec.output else { return };
     for block in panels.iter().flat_map(|p| p.block..p.block + p.width) {
         let base = (image * output.blocks() + block) * output.block_len();
         // SAFETY: parts of the halo of a block of the output, which only this chunk clears and nobody else touches.
-        output.halo_parts(|start, len| unsafe { memory.y.add(base + start).write_bytes(0, len) });
+        unsafe { layout::clear_halo(s, output, memory.y.add(base)) };
     }
 }
 
@@ -115,8 +119,24 @@ struct Common<'a> {
     panel: usize,
     bias: *const f32,
     clamp: Option<(f32, f32)>,
-    y_block: usize,
-    r_block: usize,
+    /// Floats between the blocks of each vector, 0 for one that has a single block.
+    y_block: [usize; 2],
+    r_block: [usize; 2],
+    /// Floats from a vector's first block to that of the next.
+    y_next: usize,
+    r_next: usize,
+    /// Blocks that exist.
+    blocks: usize,
+    /// What the tiles ask for.
+    ask: Ask,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// The weights of the next panels.
+    Weights,
+    /// The input of the next tile.
+    Rows,
 }
 
 /// Bases of a tile.
@@ -144,9 +164,10 @@ impl<'a> Strip<'a> {
         Self { conv, memory, image, lines, columns }
     }
 
-    /// All tiles of `NV` vectors of outputs that start at `panel`.
+    /// All tiles of the `NV` first of `panels`; `first` when nothing has passed over the input yet.
     #[inline(always)]
-    fn run<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panel: &Panel, most: usize) {
+    fn run<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panels: [&Panel; 2], first: bool, most: usize) {
+        let panel = panels[0];
         let weights = &self.conv.weights;
         let per_block = self.conv.runs_per_block;
         let all = panel.inputs.end == weights.channels.input_blocks();
@@ -155,12 +176,16 @@ impl<'a> Strip<'a> {
         let steps: usize = runs.iter().map(|r| r.len).sum();
         let common = Common {
             runs,
-            weights: weights.data[panel.weights..][..NV * steps * L::N].as_ptr(),
-            panel: steps * L::N,
+            weights: weights.data[self.image * weights.image + panel.weights..][..NV * steps * PANEL].as_ptr(),
+            panel: steps * PANEL,
             bias: weights.bias[panel.block * BLOCK..][..NV * L::N].as_ptr(),
             clamp: self.conv.clamp.filter(|&c| c != (f32::NEG_INFINITY, f32::INFINITY)),
-            y_block: self.conv.spec.y.block,
-            r_block: self.memory.r_walk.block,
+            y_block: panels.map(|p| if p.width == 2 { self.conv.spec.y.block } else { 0 }),
+            r_block: panels.map(|p| if p.width == 2 { self.memory.r_walk.block } else { 0 }),
+            y_next: 2 * self.conv.spec.y.block,
+            r_next: 2 * self.memory.r_walk.block,
+            blocks: panels[..NV].iter().map(|p| p.width).sum(),
+            ask: if first && self.conv.pointwise { Ask::Rows } else { Ask::Weights },
         };
         if self.conv.order == Order::Rows {
             self.rows::<S, L, NV>(l, panel, &common, most);
@@ -189,6 +214,7 @@ impl<'a> Strip<'a> {
         let strides = Strides { x: Even(step[0]), y: Even(step[1]), r: Even(step[2]) };
         let count = self.columns.len();
         let tiles = count.div_ceil(most);
+        let mut number = 0;
         for line in self.lines.clone() {
             let mut base = self.bases(panel, [line / height, line % height, self.columns.start]);
             let first = base.y;
@@ -196,7 +222,8 @@ impl<'a> Strip<'a> {
                 let rows = (t + 1) * count / tiles - t * count / tiles;
                 // SAFETY: `rows` positions of the line from the base on, at constant distances.
                 unsafe {
-                    any_tile::<S, L, _, NV>(l, rows, common, base, strides);
+                    any_tile::<S, L, _, NV>(l, rows, common, base, strides, number);
+                    number += 1;
                     base.x = base.x.add(rows * step[0]);
                     base.y = base.y.add(rows * step[1]);
                     if !base.r.is_null() {
@@ -206,7 +233,7 @@ impl<'a> Strip<'a> {
             }
             if self.conv.clamp.is_none() || self.conv.clear_tail {
                 // SAFETY: the positions of this line.
-                unsafe { self.finish(panel, NV * L::N / BLOCK, first, count, strides.y) };
+                unsafe { self.finish(panel, common.blocks, first, count, strides.y) };
             }
         }
     }
@@ -230,9 +257,9 @@ impl<'a> Strip<'a> {
             let strides = Strides { x: Listed(&at[0]), y: Listed(&at[1]), r: Listed(&at[2]) };
             // SAFETY: the listed rows are positions of the geometry.
             unsafe {
-                any_tile::<S, L, _, NV>(l, end - first, common, base, strides);
+                any_tile::<S, L, _, NV>(l, end - first, common, base, strides, t);
                 if self.conv.clamp.is_none() || self.conv.clear_tail {
-                    self.finish(panel, NV * L::N / BLOCK, base.y, end - first, strides.y);
+                    self.finish(panel, common.blocks, base.y, end - first, strides.y);
                 }
             }
         }
@@ -268,7 +295,7 @@ impl<'a> Strip<'a> {
     }
 }
 
-/// A tile of `rows` rows.
+/// A tile of `rows` rows, the `number`-th one of its panels.
 ///
 /// # Safety
 /// As [`tile`].
@@ -280,6 +307,7 @@ unsafe fn any_tile<S: Simd, L: Lanes, R: Rows, const NV: usize>(
     common: &Common<'_>,
     base: Bases,
     strides: Strides<R>,
+    number: usize,
 ) {
     // The constant condition keeps tiles that an instruction set never uses from being compiled.
     macro_rules! by_rows {
@@ -287,7 +315,7 @@ unsafe fn any_tile<S: Simd, L: Lanes, R: Rows, const NV: usize>(
             match rows {
                 $($n => if const { $n <= most_rows::<S, L, R>() } {
                     // SAFETY: as promised.
-                    unsafe { tile::<L, R, $n, NV>(l, common, base, strides) }
+                    unsafe { tile::<L, R, $n, NV>(l, common, base, strides, number) }
                 },)*
                 _ => {}
             }
@@ -312,18 +340,32 @@ unsafe fn tile<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
     common: &Common<'_>,
     base: Bases,
     strides: Strides<R>,
+    number: usize,
 ) {
-    let blocks = L::N / BLOCK;
     // SAFETY: as promised.
     unsafe {
         let bias: [L::V; NV] = std::array::from_fn(|v| l.load(common.bias.add(v * L::N)));
         let mut sums = [bias; MR];
-        multiply(l, base.x, strides.x, common.runs, common.weights, common.panel, &mut sums);
+        let floats = NV * common.panel;
+        let ahead = match common.ask {
+            Ask::Weights => Ahead::weights(common.weights.wrapping_add(floats), floats, common.panel / PANEL, number),
+            Ask::Rows => Ahead::rows(strides.x.at(MR - 1) + strides.x.at(1.min(MR - 1))),
+        };
+        multiply::<L, R, MR, NV, PANEL>(
+            l,
+            base.x,
+            strides.x,
+            common.runs,
+            common.weights,
+            common.panel,
+            ahead,
+            &mut sums,
+        );
         if !base.r.is_null() {
             for m in 0..MR {
                 for v in 0..NV {
-                    let r = base.r.add(strides.r.at(m) + v * blocks * common.r_block);
-                    sums[m][v] = l.add(sums[m][v], l.load_blocks(r, common.r_block));
+                    let r = base.r.add(strides.r.at(m) + v * common.r_next);
+                    sums[m][v] = l.add(sums[m][v], l.load_blocks(r, common.r_block[v]));
                 }
             }
         }
@@ -337,8 +379,8 @@ unsafe fn tile<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
         }
         for m in 0..MR {
             for v in 0..NV {
-                let y = base.y.add(strides.y.at(m) + v * blocks * common.y_block);
-                l.store_blocks(y, common.y_block, sums[m][v]);
+                let y = base.y.add(strides.y.at(m) + v * common.y_next);
+                l.store_blocks(y, common.y_block[v], sums[m][v]);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A tile is `MR` rows (pixels) times `NV` vectors of outputs, all sums in registers. Its inner dimension is a list of
 //! [`Run`]s: stretches of neighbouring floats of a row. Weights are packed in the order in which the runs are walked, one
-//! panel of `L::N` outputs after the other, so that each step of the inner dimension loads `NV` vectors of weights and
+//! panel of outputs after the other, so that each step of the inner dimension loads `NV` vectors of weights and
 //! multiplies them with one broadcast float a row. Every sum is one chain, from its start value through the runs in order,
 //! whatever the tile: the result's bits do not depend on `MR`, `NV` or the vector.
 
@@ -52,19 +52,69 @@ impl Rows for Listed<'_> {
     }
 }
 
+/// What a tile asks for while it multiplies: cache lines that come next. In a network weights are read once an inference and images are
+/// larger than the second-level cache, so both come from far; asked for here, they arrive while products keep the units busy.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    from: *const f32,
+    /// Floats from one group of steps to the next: 0 asks for the same lines again, which costs next to nothing.
+    stride: usize,
+    /// Floats from a row to that of a later tile, when that is what is asked for; else 0.
+    later: usize,
+}
+
+/// Floats of a cache line.
+const LINE: usize = 16;
+/// Lines that a group of [`UNROLL`] steps asks for.
+const ASKED: usize = 4;
+
+impl Ahead {
+    /// Nothing is asked for but what is there already.
+    pub fn nothing(near: *const f32) -> Self {
+        Self { from: near, stride: 0, later: 0 }
+    }
+    /// The share of tile `tile` of the `floats` weights at `next`; each tile has `steps` steps.
+    pub fn weights(next: *const f32, floats: usize, steps: usize, tile: usize) -> Self {
+        let each = steps / UNROLL * ASKED * LINE;
+        if tile * each >= floats {
+            return Self::nothing(next);
+        }
+        Self { from: next.wrapping_add(tile * each), stride: ASKED * LINE, later: 0 }
+    }
+    /// The rows of the tile that is `later` floats away; for runs of one channel block.
+    pub fn rows(later: usize) -> Self {
+        Self { from: std::ptr::null(), stride: ASKED * LINE, later }
+    }
+    /// A run begins at `p`.
+    #[inline(always)]
+    fn enter(&mut self, p: *const f32) {
+        if self.later > 0 {
+            self.from = p.wrapping_add(self.later);
+        }
+    }
+    #[inline(always)]
+    fn ask<L: Lanes>(&mut self, l: L) {
+        for i in 0..ASKED {
+            l.prefetch(self.from.wrapping_add(i * LINE));
+        }
+        self.from = self.from.wrapping_add(self.stride);
+    }
+}
+
 /// Adds the products of one tile to `sums`.
 ///
 /// # Safety
 /// For every row `m < MR` and run, `x + rows.at(m) + run.offset` must be readable for `run.len` floats; `w + v * panel`, for `v < NV`,
-/// must be readable for `L::N` floats for each step of the inner dimension.
+/// must be readable for `L::N` floats at every `W`-th float for each step of the inner dimension.
 #[inline(always)]
-pub unsafe fn multiply<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
+pub unsafe fn multiply<L: Lanes, R: Rows, const MR: usize, const NV: usize, const W: usize>(
     l: L,
     x: *const f32,
     rows: R,
     runs: &[Run],
     w: *const f32,
     panel: usize,
+    mut ahead: Ahead,
     sums: &mut [[L::V; NV]; MR],
 ) {
     let mut acc = *sums;
@@ -73,19 +123,21 @@ pub unsafe fn multiply<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
         // SAFETY: inside the rows, as promised.
         unsafe {
             let mut p = x.add(run.offset as usize);
+            ahead.enter(p);
             let mut left = run.len;
             while left >= UNROLL {
+                ahead.ask(l);
                 for i in 0..UNROLL {
-                    step(l, p.add(i), rows, w.add(i * L::N), panel, &mut acc);
+                    step(l, p.add(i), rows, w.add(i * W), panel, &mut acc);
                 }
                 p = p.add(UNROLL);
-                w = w.add(UNROLL * L::N);
+                w = w.add(UNROLL * W);
                 left -= UNROLL;
             }
             while left > 0 {
                 step(l, p, rows, w, panel, &mut acc);
                 p = p.add(1);
-                w = w.add(L::N);
+                w = w.add(W);
                 left -= 1;
             }
         }

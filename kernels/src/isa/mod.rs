@@ -85,7 +85,8 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// Each group must be valid for reading eight floats; no alignment is needed.
     unsafe fn load_blocks(self, p: *const f32, stride: usize) -> Self::V;
-    /// Writes `N` floats as channel blocks: eight at `p`, the next eight, if any, at `p + stride`.
+    /// Writes `N` floats as channel blocks: the second eight, if any, at `p + stride`, then the first eight at `p`, so that a stride
+    /// of 0 leaves the first eight alone.
     ///
     /// # Safety
     /// Each group must be valid for writing eight floats; no alignment is needed.
@@ -146,6 +147,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// The integers as floats.
     fn to_float(self, a: Self::I) -> Self::V;
 
+    /// Asks for the cache line at `p` ahead of its use, into the second-level cache. Any address is allowed.
+    #[inline(always)]
+    fn prefetch(self, _p: *const f32) {}
     /// All lanes 0.
     #[inline(always)]
     fn zero(self) -> Self::V {
@@ -279,9 +283,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn block(self) -> Self::Block;
     /// The sixteen-lane token.
     fn pair(self) -> Self::Pair;
-    /// Asks for the cache line at `p` ahead of its use. Any address is allowed.
-    #[inline(always)]
-    fn prefetch(self, _p: *const f32) {}
 }
 
 /// A kernel body that [`Isa::dispatch`] can run on any instruction set. `run` must be `#[inline(always)]`.

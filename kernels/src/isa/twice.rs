@@ -32,6 +32,10 @@ impl<L: Lanes> Lanes for Twice<L> {
     const N: usize = 2 * L::N;
 
     #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        self.0.prefetch(p);
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         (self.0.splat(x), self.0.splat(x))
     }
@@ -55,8 +59,8 @@ impl<L: Lanes> Lanes for Twice<L> {
         debug_assert!(L::N == 8);
         // SAFETY: the caller promises eight writable floats at `p` and at `p + stride`.
         unsafe {
-            self.0.store(p, v.0);
             self.0.store(p.add(stride), v.1);
+            self.0.store(p, v.0);
         }
     }
     both! {

@@ -2,6 +2,7 @@
 
 mod tile;
 
+pub(crate) use tile::clear_halo;
 pub use tile::{Order, pack, unpack};
 
 /// Channels of one block, on every instruction set.

@@ -2,7 +2,7 @@
 
 use super::{BLOCK, Blocked};
 use crate::error::check_len;
-use crate::isa::{Isa, Kernel, Simd};
+use crate::isa::{Isa, Kernel, Lanes, Simd};
 use crate::par::{Parallel, Shared};
 use crate::{Error, Result};
 
@@ -60,6 +60,21 @@ pub fn unpack(isa: Isa, order: Order, x: &[f32], g: &Blocked, y: &mut [f32], par
         }
     });
     Ok(())
+}
+
+/// Writes zeros into the halo of the channel block at `block`. A stretch between two rows is a few vectors: a call each would cost more.
+///
+/// # Safety
+/// The block must be writable for the geometry's [`Blocked::block_len`] floats.
+#[inline(always)]
+pub(crate) unsafe fn clear_halo<S: Simd>(s: S, g: &Blocked, block: *mut f32) {
+    let l = s.block();
+    g.halo_parts(|start, len| {
+        for i in (start..start + len).step_by(BLOCK) {
+            // SAFETY: a vector of the block, as promised; stretches are whole vectors.
+            unsafe { l.store(block.add(i), l.zero()) };
+        }
+    });
 }
 
 struct PackBlock<'a> {

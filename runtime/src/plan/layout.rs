@@ -141,7 +141,7 @@ impl Layout {
     pub fn each_node(
         &self,
         bound: &Bound,
-        isa: Isa,
+        target: Target,
         cache: &PackCache,
         mut f: impl FnMut(&LowerCx<'_>) -> Result<()>,
     ) -> Result<()> {
@@ -150,7 +150,7 @@ impl Layout {
             let Work::Node(i) = d.work else { continue };
             let node = &graph.nodes()[i];
             let (inputs, outputs) = self.placements(graph, node, d);
-            f(&LowerCx { graph, node, inputs: &inputs, outputs: &outputs, isa, threads: 1, cache })?;
+            f(&LowerCx { graph, node, inputs: &inputs, outputs: &outputs, target, cache })?;
         }
         Ok(())
     }
@@ -159,8 +159,7 @@ impl Layout {
     pub fn lower(
         &self,
         bound: &Bound,
-        isa: Isa,
-        threads: usize,
+        target: Target,
         cache: &PackCache,
         failure: &Arc<Mutex<Option<Error>>>,
     ) -> Result<Vec<Lowered>> {
@@ -174,7 +173,7 @@ impl Layout {
             Work::Node(i) => {
                 let node = &graph.nodes()[i];
                 let (inputs, outputs) = self.placements(graph, node, d);
-                let cx = LowerCx { graph, node, inputs: &inputs, outputs: &outputs, isa, threads, cache };
+                let cx = LowerCx { graph, node, inputs: &inputs, outputs: &outputs, target, cache };
                 match node.op.operator().lower(&cx).map_err(|e| e.at(|| graph.describe(node)))? {
                     Lowered::Interpreted => interpreted(graph, node, inputs, &outputs, failure),
                     lowered => Ok(lowered),

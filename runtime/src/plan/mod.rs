@@ -35,13 +35,12 @@ pub use arena::Io;
 pub use format::{Format, FormatCx, Formats, Halo, Placement, can_block, geometry};
 pub use interpret::interpret;
 pub use pack::pack;
-pub use step::{Compute, LowerCx, Lowered, PackCache, Step};
+pub use step::{Compute, LowerCx, Lowered, PackCache, Step, Target};
 
 use crate::{DType, Error, Graph, Result, Tensor, ValueId};
 use arena::{Arena, Operands, Place, Program};
 use bound::Bound;
 use memory::Buffer;
-use pocketnn_kernels::isa::Isa;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -120,11 +119,11 @@ impl Plan {
     ///
     /// # Errors
     /// `Unsupported` when a shape is decided while running; else what an op says about its operands.
-    pub fn new(graph: Graph, isa: Isa, threads: usize, cache: &PackCache) -> Result<Self> {
+    pub fn new(graph: Graph, target: Target, cache: &PackCache) -> Result<Self> {
         let bound = Bound::new(graph)?;
         let layout = layout::Layout::new(&bound)?;
         let failure = Arc::new(Mutex::new(None));
-        let lowered = layout.lower(&bound, isa, threads, cache, &failure)?;
+        let lowered = layout.lower(&bound, target, cache, &failure)?;
         layout.build(&bound, lowered, failure)
     }
     /// Bytes of the arena: all that a run needs besides the weights.

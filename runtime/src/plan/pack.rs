@@ -4,6 +4,7 @@ use super::bound::Bound;
 use super::layout::Layout;
 use crate::format::packed::Form;
 use crate::{Bindings, ErrorKind, Graph, Result, Tensor};
+use pocketnn_kernels::conv::Winograd;
 use pocketnn_kernels::isa::Isa;
 use std::collections::HashMap;
 
@@ -44,8 +45,9 @@ fn packed(t: Tensor, form: Form) -> Result<Tensor> {
 /// Names of constants and the forms in which kernels read them; `None` where they differ.
 fn forms(graph: &Graph, dims: &Bindings) -> Result<HashMap<String, Option<Form>>> {
     let bound = Bound::new(graph.bind(dims)?)?;
+    let target = super::Target { isa: Isa::detect(), threads: 1, winograd: Winograd::Auto };
     let mut forms: HashMap<String, Option<Form>> = HashMap::new();
-    Layout::new(&bound)?.each_node(&bound, Isa::detect(), &super::PackCache::default(), |cx| {
+    Layout::new(&bound)?.each_node(&bound, target, &super::PackCache::default(), |cx| {
         for (input, form) in cx.node.op.operator().packed(cx) {
             let Some(v) = cx.node.inputs.get(input).copied().flatten() else { continue };
             let name = bound.graph.value(v).name.clone();

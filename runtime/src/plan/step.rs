@@ -5,7 +5,7 @@ use super::format::{Format, Halo, Placement, geometry};
 use crate::format::packed::{Form, Kept};
 use crate::ops::infer::ValueType;
 use crate::{Element, Error, Graph, Node, Result, Tensor, ValueId};
-use pocketnn_kernels::{gemm::Packed, isa::Isa, layout::Blocked, par::Parallel};
+use pocketnn_kernels::{conv::Winograd, gemm::Packed, isa::Isa, layout::Blocked, par::Parallel};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -87,14 +87,24 @@ impl From<Compute> for Lowered {
 #[derive(Default)]
 pub struct PackCache(Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>);
 
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Instruction set.
+    pub isa: Isa,
+    /// Threads of the sessions.
+    pub threads: usize,
+    /// Whether convolutions may use minimal filtering.
+    pub winograd: Winograd,
+}
+
 /// What an op sees when it becomes a step: concrete shapes, formats and constants.
 pub struct LowerCx<'a> {
     pub(super) graph: &'a Graph,
     pub(super) node: &'a Node,
     pub(super) inputs: &'a [Option<Placement>],
     pub(super) outputs: &'a [Placement],
-    pub(super) isa: Isa,
-    pub(super) threads: usize,
+    pub(super) target: Target,
     pub(super) cache: &'a PackCache,
 }
 
@@ -176,11 +186,15 @@ impl LowerCx<'_> {
     }
     /// The instruction set to use.
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.target.isa
     }
     /// Threads the plan is made for. Algorithms and bits must not depend on it; chunk sizes may.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.target.threads
+    }
+    /// Whether convolutions may use minimal filtering.
+    pub fn winograd(&self) -> Winograd {
+        self.target.winograd
     }
     /// The numbers of a constant input when it is stored in this packed form: a kernel reads them where they are.
     pub fn stored<T: Element>(&self, i: usize, form: Form) -> Option<Packed<T>> {
@@ -205,7 +219,7 @@ impl LowerCx<'_> {
             .filter(|&v| self.graph.constant(v).is_some())
             .map(|v| self.graph.value(v).name.as_str())
             .collect();
-        let key = format!("{key}|{}|{}", self.isa.name(), names.join("|"));
+        let key = format!("{key}|{}|{}", self.target.isa.name(), names.join("|"));
         if let Some(found) = self.cache.get(&key) {
             return Ok(found.downcast::<T>().unwrap_or_else(|_| panic!("packed weights `{key}` have another type")));
         }

@@ -1,15 +1,14 @@
-//! Strips of neighbouring outputs of a row, their sums in registers.
+//! Strips of neighbouring outputs, their sums in registers.
 //!
-//! With stride and dilation 1 a vector of sixteen lanes is two neighbouring pixels of a block, and every input vector of a kernel
-//! row is loaded once for all the outputs that it touches. Otherwise a vector is one pixel, and the input is an operand
-//! in memory of the multiply-add. A strip has enough sums to hide the latency, and the weights of a kernel row stay in registers
-//! for the whole strip.
+//! Square kernels of 3 and 5 taps: a strip runs down some rows with all weights at hand, and with stride 1 two rows at a time, so
+//! that every input vector is loaded once for both. Where sixteen lanes are one register a vector is two neighbouring pixels of a
+//! block. Everything else takes one row and one pixel a vector, with the input as an operand in memory.
 
 use super::super::Residual;
-use super::Depthwise;
+use super::{Depthwise, Shape};
 use crate::activation;
 use crate::isa::{Isa, Kernel, Lanes, Simd};
-use crate::layout::{BLOCK, Blocked};
+use crate::layout::{BLOCK, Blocked, clear_halo};
 use crate::par::Parallel;
 
 /// How the rows of all blocks are cut.
@@ -67,25 +66,37 @@ impl Kernel for Chunk<'_> {
             if band == 0 {
                 let base = block * y.block_len();
                 // SAFETY: the halo of a block, which only this chunk touches.
-                y.halo_parts(|start, len| unsafe { self.memory.y.add(base + start).write_bytes(0, len) });
+                unsafe { clear_halo(s, y, self.memory.y.add(base)) };
             }
-            for line in band * lines / bands..(band + 1) * lines / bands {
+            let mut line = band * lines / bands;
+            let end = (band + 1) * lines / bands;
+            while line < end {
                 let row = Row::new(conv, self.memory, block, line);
-                let dense = conv.step[2] == BLOCK && conv.tap[2] == BLOCK;
-                if const { S::ROWS > 2 } && dense && conv.kernel[2] == 3 {
-                    row.pairs::<S, 3>(s);
-                } else if const { S::ROWS > 2 } && dense && conv.kernel[2] == 5 {
-                    row.pairs::<S, 5>(s);
-                } else {
-                    row.strips::<S, _, 0>(s.block(), 0, y.size[2]);
+                // Rows of one depth slice, few enough for their inputs to stay in the first-level cache.
+                let rows = (end - line).min(y.size[1] - line % y.size[1]).min(TALL);
+                match conv.shape {
+                    Shape::Square3 if const { S::ROWS > 2 } => row.square::<S, 3, 1>(s, rows),
+                    Shape::Square5 if const { S::ROWS > 2 } => row.square::<S, 5, 1>(s, rows),
+                    Shape::Square3Half if const { S::ROWS > 2 } => row.square::<S, 3, 2>(s, rows),
+                    Shape::Square5Half if const { S::ROWS > 2 } => row.square::<S, 5, 2>(s, rows),
+                    _ => {
+                        for i in 0..rows {
+                            let row = Row::new(conv, self.memory, block, line + i);
+                            row.strips::<S, _>(s.block(), y.size[2]);
+                        }
+                    }
                 }
-                row.finish();
+                row.finish(rows);
+                line += rows;
             }
         }
     }
 }
 
-/// One row of outputs of one block.
+/// Rows that are computed together.
+const TALL: usize = 8;
+
+/// A row of outputs of one block, and those below it.
 struct Row<'a> {
     conv: &'a Depthwise,
     x: *const f32,
@@ -93,13 +104,13 @@ struct Row<'a> {
     r: *const f32,
     weights: *const f32,
     bias: *const f32,
-    clamp: Option<(f32, f32)>,
+    /// Bounds of the activation; infinite for one that is not a clamp.
+    bounds: (f32, f32),
+    /// Floats from one row of the residual to the next.
+    r_row: usize,
     /// First lane past the last channel, when such lanes must be cleared.
     tail: usize,
 }
-
-/// Most vectors of a strip.
-const STRIP: usize = 8;
 
 impl<'a> Row<'a> {
     #[inline(always)]
@@ -108,7 +119,7 @@ impl<'a> Row<'a> {
         let at = [line / height, line % height, 0];
         let (image, channel) = (block / y.blocks(), block % y.blocks());
         let taps: usize = conv.kernel.iter().product();
-        let ends_inside = (channel + 1) * BLOCK > y.c && !conv.activation.keeps_zero();
+        let ends_inside = (channel + 1) * BLOCK > y.c && conv.clear_tail;
         // SAFETY: a row of block `block` of each tensor, whose lengths were checked.
         unsafe {
             let x = block * conv.x.block_len() + conv.first + at[0] * conv.step[0] + at[1] * conv.step[1];
@@ -120,109 +131,221 @@ impl<'a> Row<'a> {
                 r: if memory.r.is_null() { memory.r } else { memory.r.add(r) },
                 weights: conv.weights.data[channel * taps * BLOCK..][..taps * BLOCK].as_ptr(),
                 bias: conv.weights.bias[channel * BLOCK..][..BLOCK].as_ptr(),
-                clamp: conv.activation.as_clamp(),
+                bounds: conv.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
+                r_row: memory.r_geometry.row_stride(),
                 tail: if ends_inside { y.c - channel * BLOCK } else { BLOCK },
             }
         }
     }
 
-    /// Stride and dilation 1, kernels of `KW` columns: vectors of two pixels, the last odd pixel alone.
+    /// Kernels of `K` x `K` taps side by side, stride `T`, over `rows` rows: columns of strips, each from top to bottom.
     #[inline(always)]
-    fn pairs<S: Simd, const KW: usize>(&self, s: S) {
+    fn square<S: Simd, const K: usize, const T: usize>(&self, s: S, rows: usize) {
         let width = self.conv.y.size[2];
-        self.strips::<S, _, KW>(s.pair(), 0, width / 2);
-        if width % 2 == 1 {
-            self.strips::<S, _, KW>(s.block(), width - 1, 1);
+        // Pixels two apart do not lie side by side; a narrow odd row would leave too much to the last pixel.
+        let paired = const { S::WIDE && T == 1 } && (width % 2 == 0 || width >= 16);
+        if const { S::WIDE && T == 1 } && paired {
+            self.columns::<S, _, K, 1>(s.pair(), 0, width / 2, rows);
+        }
+        let first = if paired { width / 2 * 2 } else { 0 };
+        self.columns::<S, _, K, T>(s.block(), first, width - first, rows);
+    }
+    /// `count` vectors of outputs of each row, from pixel `pixel` on.
+    #[inline(always)]
+    fn columns<S: Simd, L: Lanes, const K: usize, const T: usize>(
+        &self,
+        l: L,
+        mut pixel: usize,
+        mut count: usize,
+        rows: usize,
+    ) {
+        while count > 0 {
+            // SAFETY: the vectors lie inside the rows.
+            let taken = unsafe {
+                match count {
+                    7.. if const { S::WIDE } => self.column::<L, K, T, 7>(l, pixel, rows),
+                    4.. => self.column::<L, K, T, 4>(l, pixel, rows),
+                    2.. => self.column::<L, K, T, 2>(l, pixel, rows),
+                    _ => self.column::<L, K, T, 1>(l, pixel, rows),
+                }
+            };
+            pixel += taken * (L::N / BLOCK);
+            count -= taken;
         }
     }
-    /// `count` vectors of outputs from pixel `from` on.
+    /// `P` vectors of outputs of each row, from pixel `pixel` on; gives `P`. With stride 1 two rows at a time share their inputs.
+    ///
+    /// # Safety
+    /// They must lie inside the rows.
     #[inline(always)]
-    #[allow(clippy::collapsible_match)]
-    fn strips<S: Simd, L: Lanes, const KW: usize>(&self, l: L, from: usize, count: usize) {
-        // Instruction sets with few registers take short strips.
-        let most = if S::ROWS > 2 { STRIP } else { 2 };
-        let strips = count.div_ceil(most);
-        for t in 0..strips {
-            let (first, end) = (t * count / strips, (t + 1) * count / strips);
-            let pixel = from + first * (L::N / BLOCK);
-            // SAFETY: the vectors lie inside the row.
-            unsafe {
-                // The constant condition keeps long strips from being compiled for instruction sets that never use them.
-                macro_rules! by_length {
-                    ($($n:literal)*) => {
-                        match end - first {
-                            1 => self.strip::<L, 1, KW>(l, pixel),
-                            2 => self.strip::<L, 2, KW>(l, pixel),
-                            $($n => if const { S::ROWS > 2 } { self.strip::<L, $n, KW>(l, pixel) },)*
-                            _ => {}
-                        }
-                    };
+    unsafe fn column<L: Lanes, const K: usize, const T: usize, const P: usize>(
+        &self,
+        l: L,
+        pixel: usize,
+        rows: usize,
+    ) -> usize {
+        // SAFETY: `load_blocks(_, 0)` gives every pixel of a vector the same eight weights; rows are as promised.
+        unsafe {
+            // A loop, because a closure inside `from_fn` would be compiled without the features of the shell.
+            let mut weights = [[l.zero(); K]; K];
+            for y in 0..K {
+                for x in 0..K {
+                    weights[y][x] = l.load_blocks(self.weights.add((y * K + x) * BLOCK), 0);
                 }
-                by_length!(3 4 5 6 7 8);
+            }
+            let mut row = 0;
+            if T == 1 {
+                while row + 2 <= rows {
+                    self.lines::<L, K, T, P, 2>(l, &weights, pixel, row);
+                    row += 2;
+                }
+            }
+            while row < rows {
+                self.lines::<L, K, T, P, 1>(l, &weights, pixel, row);
+                row += 1;
+            }
+        }
+        P
+    }
+    /// `P` vectors of outputs of `R` rows.
+    ///
+    /// # Safety
+    /// As [`Self::column`].
+    #[inline(always)]
+    unsafe fn lines<L: Lanes, const K: usize, const T: usize, const P: usize, const R: usize>(
+        &self,
+        l: L,
+        weights: &[[L::V; K]; K],
+        pixel: usize,
+        row: usize,
+    ) {
+        let conv = self.conv;
+        // SAFETY: taps of these outputs lie in the input, halo included.
+        unsafe {
+            let mut sums = [[l.load_blocks(self.bias, 0); P]; R];
+            let x = self.x.add(row * T * conv.x.row_stride() + pixel * T * BLOCK);
+            // One input line after the other, each a constant: the conditions inside are decided when compiled.
+            macro_rules! lines {
+                ($($i:literal)*) => {$(
+                    if const { $i < (R - 1) * T + K } {
+                        let line = x.add($i * conv.x.row_stride());
+                        input_line::<L, K, T, P, R, $i>(l, line, weights, &mut sums);
+                    }
+                )*};
+            }
+            lines!(0 1 2 3 4 5);
+            let at = pixel * BLOCK;
+            // One branch for all rows: with one a row the compiler would compute the second row after it, by itself.
+            if !self.r.is_null() {
+                for r in 0..R {
+                    for p in 0..P {
+                        let residual = l.load(self.r.add((row + r) * self.r_row + at + p * L::N));
+                        sums[r][p] = l.add(sums[r][p], residual);
+                    }
+                }
+            }
+            let (lo, hi) = (l.splat(self.bounds.0), l.splat(self.bounds.1));
+            for r in 0..R {
+                for p in 0..P {
+                    let v = l.min(hi, l.max(lo, sums[r][p]));
+                    l.store(self.y.add((row + r) * conv.y.row_stride() + at + p * L::N), v);
+                }
             }
         }
     }
 
-    /// `P` vectors of outputs from pixel `pixel` on.
+    /// All vectors of one row, for any kernel and stride.
+    #[inline(always)]
+    fn strips<S: Simd, L: Lanes>(&self, l: L, width: usize) {
+        let mut pixel = 0;
+        while pixel < width {
+            // SAFETY: the vectors lie inside the row.
+            pixel += unsafe {
+                match width - pixel {
+                    4.. if const { S::ROWS > 2 } => self.strip::<L, 4>(l, pixel),
+                    _ => self.strip::<L, 1>(l, pixel),
+                }
+            };
+        }
+    }
+
+    /// `P` vectors of outputs from pixel `pixel` on; gives `P`.
     ///
     /// # Safety
     /// They must lie inside the row.
     #[inline(always)]
-    unsafe fn strip<L: Lanes, const P: usize, const KW: usize>(&self, l: L, pixel: usize) {
+    unsafe fn strip<L: Lanes, const P: usize>(&self, l: L, pixel: usize) -> usize {
         let conv = self.conv;
-        let (step, tap) = if KW > 0 { (BLOCK, BLOCK) } else { (conv.step[2], conv.tap[2]) };
-        let vector = step * (L::N / BLOCK);
-        // SAFETY: taps of these outputs lie in the input, halo included; `load_blocks(_, 0)` gives both pixels the same weights.
+        let (step, tap) = (conv.step[2], conv.tap[2]);
+        // SAFETY: taps of these outputs lie in the input, halo included.
         unsafe {
-            let mut sums = [l.load_blocks(self.bias, 0); P];
+            let mut sums = [l.load(self.bias); P];
             let mut w = self.weights;
             for kz in 0..conv.kernel[0] {
                 for ky in 0..conv.kernel[1] {
                     let row = self.x.add(kz * conv.tap[0] + ky * conv.tap[1] + pixel * step);
-                    if KW > 0 {
-                        let weights: [L::V; KW] = std::array::from_fn(|k| l.load_blocks(w.add(k * BLOCK), 0));
-                        for k in 0..KW {
-                            for p in 0..P {
-                                sums[p] = l.mul_add(l.load(row.add(p * vector + k * tap)), weights[k], sums[p]);
-                            }
+                    for k in 0..conv.kernel[2] {
+                        let weight = l.load(w);
+                        for p in 0..P {
+                            sums[p] = l.mul_add(l.load(row.add(p * step + k * tap)), weight, sums[p]);
                         }
-                    } else {
-                        for k in 0..conv.kernel[2] {
-                            let weight = l.load_blocks(w.add(k * BLOCK), 0);
-                            for p in 0..P {
-                                sums[p] = l.mul_add(l.load(row.add(p * vector + k * tap)), weight, sums[p]);
-                            }
-                        }
+                        w = w.add(BLOCK);
                     }
-                    w = w.add(conv.kernel[2] * BLOCK);
-                }
-            }
-            if !self.r.is_null() {
-                for p in 0..P {
-                    sums[p] = l.add(sums[p], l.load(self.r.add(pixel * BLOCK + p * L::N)));
-                }
-            }
-            if let Some((lo, hi)) = self.clamp {
-                for p in 0..P {
-                    sums[p] = l.min(l.splat(hi), l.max(l.splat(lo), sums[p]));
                 }
             }
             for p in 0..P {
-                l.store(self.y.add(pixel * BLOCK + p * L::N), sums[p]);
+                let at = (pixel + p) * BLOCK;
+                if !self.r.is_null() {
+                    sums[p] = l.add(sums[p], l.load(self.r.add(at)));
+                }
+                let (lo, hi) = self.bounds;
+                l.store(self.y.add(at), l.min(l.splat(hi), l.max(l.splat(lo), sums[p])));
+            }
+        }
+        P
+    }
+
+    /// Activations that are not a clamp, on the rows that were stored just now, and zeros past the last channel.
+    fn finish(&self, rows: usize) {
+        if self.conv.clamp.is_some() && self.tail == BLOCK {
+            return;
+        }
+        let (width, row) = (self.conv.y.size[2] * BLOCK, self.conv.y.row_stride());
+        let (calls, len) = if width == row { (1, rows * width) } else { (rows, width) };
+        for i in 0..calls {
+            // SAFETY: rows of this chunk, which nobody else touches now.
+            let part = unsafe { std::slice::from_raw_parts_mut(self.y.add(i * row), len) };
+            if self.conv.clamp.is_none() {
+                activation::in_place(self.conv.isa, &self.conv.activation, part);
+            }
+            if self.tail < BLOCK {
+                part.chunks_exact_mut(BLOCK).for_each(|pixel| pixel[self.tail..].fill(0.0));
             }
         }
     }
+}
 
-    /// Activations that are not a clamp, on the row that was stored just now, and zeros past the last channel.
-    fn finish(&self) {
-        let width = self.conv.y.size[2];
-        // SAFETY: the row, which nobody else touches now.
-        let row = unsafe { std::slice::from_raw_parts_mut(self.y, width * BLOCK) };
-        if self.clamp.is_none() {
-            activation::in_place(self.conv.isa, &self.conv.activation, row);
-        }
-        if self.tail < BLOCK {
-            row.chunks_exact_mut(BLOCK).for_each(|pixel| pixel[self.tail..].fill(0.0));
+/// Adds what line `I` of the input gives to `R` rows of outputs: each vector is loaded once for all of them.
+///
+/// # Safety
+/// The line must be readable for all taps of `P` vectors.
+#[inline(always)]
+unsafe fn input_line<L: Lanes, const K: usize, const T: usize, const P: usize, const R: usize, const I: usize>(
+    l: L,
+    line: *const f32,
+    weights: &[[L::V; K]; K],
+    sums: &mut [[L::V; P]; R],
+) {
+    for k in 0..K {
+        for p in 0..P {
+            // SAFETY: as promised.
+            let x = unsafe { l.load(line.add(p * T * L::N + k * BLOCK)) };
+            for r in 0..R {
+                let tap = I.wrapping_sub(r * T);
+                if tap < K {
+                    sums[r][p] = l.mul_add(x, weights[tap][k], sums[r][p]);
+                }
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The loop nest of a product: panels outside, tiles of rows inside.
 
 use super::super::dense::panel_lanes;
-use super::super::tile::{Even, Run, multiply};
+use super::super::tile::{Ahead, Even, Run, multiply};
 use super::Product;
 use crate::activation::{self, Activation};
 use crate::isa::{Isa, Kernel, Lanes, Simd};
@@ -97,7 +97,7 @@ impl Chunk<'_> {
             macro_rules! by_rows {
                 ($($n:literal)*) => {
                     match end - start {
-                        $($n => if const { $n <= S::ROWS } { self.tile::<L, $n, NV>(l, first, start) },)*
+                        $($n => if const { $n <= S::ROWS } { self.tile::<L, $n, NV>(l, first, start, t) },)*
                         _ => {}
                     }
                 };
@@ -108,7 +108,7 @@ impl Chunk<'_> {
 
     /// Rows `start .. start + MR` times `NV` panels from column `first` on.
     #[inline(always)]
-    fn tile<L: Lanes, const MR: usize, const NV: usize>(&self, l: L, first: usize, start: usize) {
+    fn tile<L: Lanes, const MR: usize, const NV: usize>(&self, l: L, first: usize, start: usize, tile: usize) {
         let p = self.product;
         let weights = p.weights[first * p.inner..][..NV * L::N * p.inner].as_ptr();
         let bias: [L::V; NV] = std::array::from_fn(|v| l.load_slice(&p.bias[first + v * L::N..]));
@@ -117,7 +117,22 @@ impl Chunk<'_> {
         // SAFETY: rows `start..start + MR` lie in `x`, the steps of the panels in the slice taken above.
         unsafe {
             let x = self.memory.x.add(start * p.inner);
-            multiply(l, x, Even(p.inner), &runs, weights, L::N * p.inner, &mut sums);
+            let floats = NV * L::N * p.inner;
+            let ahead = Ahead::weights(weights.wrapping_add(floats), floats, p.inner, tile);
+            if const { L::N == BLOCK } {
+                multiply::<_, _, MR, NV, BLOCK>(l, x, Even(p.inner), &runs, weights, L::N * p.inner, ahead, &mut sums);
+            } else {
+                multiply::<_, _, MR, NV, { 2 * BLOCK }>(
+                    l,
+                    x,
+                    Even(p.inner),
+                    &runs,
+                    weights,
+                    L::N * p.inner,
+                    ahead,
+                    &mut sums,
+                );
+            }
         }
         for m in 0..MR {
             for v in 0..NV {

@@ -33,11 +33,6 @@ impl Simd for Avx2 {
     fn pair(self) -> Twice<Ymm> {
         Twice(Ymm(()))
     }
-    #[inline(always)]
-    fn prefetch(self, p: *const f32) {
-        // SAFETY: a prefetch of any address is allowed; the token proves the instruction.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
 }
 
 /// One 256-bit register.
@@ -68,6 +63,11 @@ impl Lanes for Ymm {
     type M = __m256;
     const N: usize = 8;
 
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        // SAFETY: a prefetch of any address is allowed; the token proves the instruction.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: the token proves AVX.

@@ -38,11 +38,6 @@ impl Simd for Avx512 {
     fn pair(self) -> Zmm {
         Zmm(())
     }
-    #[inline(always)]
-    fn prefetch(self, p: *const f32) {
-        // SAFETY: a prefetch of any address is allowed; the token proves the instruction.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
 }
 
 /// One 512-bit register.
@@ -65,6 +60,11 @@ impl Lanes for Zmm {
     type M = __mmask16;
     const N: usize = 16;
 
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        // SAFETY: a prefetch of any address is allowed; the token proves the instruction.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: the token proves AVX-512.
@@ -107,8 +107,8 @@ impl Lanes for Zmm {
     unsafe fn store_blocks(self, p: *mut f32, stride: usize, v: __m512) {
         // SAFETY: the caller promises eight writable floats at `p` and at `p + stride`.
         unsafe {
-            _mm256_storeu_ps(p, _mm512_castps512_ps256(v));
             _mm256_storeu_ps(p.add(stride), _mm512_extractf32x8_ps::<1>(v));
+            _mm256_storeu_ps(p, _mm512_castps512_ps256(v));
         }
     }
     zmm! {

@@ -5,7 +5,7 @@ use crate::format::packed::Form;
 use crate::ops::elementwise::lower::done;
 use crate::plan::{Compute, Format, FormatCx, Formats, Halo, Io, LowerCx, Lowered, Step, can_block, geometry};
 use crate::{DType, Error, Result};
-use pocketnn_kernels::conv::{self, ConvDesc, ConvForm, ConvTransposeDesc, Residual, Source};
+use pocketnn_kernels::conv::{self, ConvDesc, ConvForm, ConvTransposeDesc, Packing, Residual, Source};
 use pocketnn_kernels::layout::{BLOCK, Blocked};
 use pocketnn_kernels::par::Parallel;
 use pocketnn_kernels::reference::conv::ConvParams;
@@ -79,7 +79,8 @@ fn description(op: &Conv, cx: &LowerCx) -> Result<Option<ConvDesc>> {
     }
     let w = cx.constant(1).ok_or_else(|| Error::graph("input 1: expected constant weights"))?;
     let params = op.params(&cx.shape(0)?[2..], &w.shape()[2..])?;
-    Ok(Some(describe(cx.image(0)?, source, w.shape(), &params)))
+    let winograd = cx.winograd();
+    Ok(Some(ConvDesc { winograd, ..describe(cx.image(0)?, source, w.shape(), &params) }))
 }
 
 /// The packed form of the weights.
@@ -89,7 +90,8 @@ fn form(desc: &ConvDesc) -> Form {
 }
 
 pub(super) fn packed(op: &Conv, cx: &LowerCx) -> Vec<(usize, Form)> {
-    let desc = description(op, cx).ok().flatten();
+    // Values at points are no permutation of the weights: they are derived when a session is made.
+    let desc = description(op, cx).ok().flatten().filter(|d| !matches!(d.packing(), Packing::Points(_)));
     desc.map(|d| (1, form(&d))).into_iter().collect()
 }
 
@@ -99,12 +101,14 @@ pub(super) fn lower(op: &Conv, cx: &LowerCx) -> Result<Lowered> {
     desc.output_halo = cx.out_image(0)?.halo;
     desc.activation = op.activation;
     desc.residual = if cx.has(3) { Some(cx.image(3)?) } else { None };
-    let weights = cx.packed(&format!("conv {source:?} {}", op.groups), || match cx.stored(1, form(&desc)) {
+    let packing = desc.packing();
+    let stored = || cx.stored(1, form(&desc)).filter(|_| !matches!(packing, Packing::Points(_)));
+    let weights = cx.packed(&format!("conv {source:?} {} {packing:?}", op.groups), || match stored() {
         Some(numbers) => Ok(conv::ConvWeights::from_packed(&ConvForm::of(&desc), numbers, cx.floats(2).as_deref())?),
-        None => Ok(conv::Conv::pack(&desc, &w.to_f32(), cx.floats(2).as_deref())?),
+        None => Ok(conv::Conv::pack(cx.isa(), &desc, &w.to_f32(), cx.floats(2).as_deref())?),
     })?;
     let kernel = conv::Conv::with_weights(cx.isa(), &desc, weights)?;
-    let scratch = kernel.scratch_len() * size_of::<f32>();
+    let scratch = kernel.scratch_len(cx.threads()) * size_of::<f32>();
     let step = Compute::new(ConvStep { kernel, residual: cx.has(3) }).scratch(scratch);
     Ok(if cx.has(3) { step.in_place(3) } else { step }.into())
 }
