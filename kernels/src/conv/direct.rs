@@ -150,9 +150,9 @@ impl Direct {
         let most = lines * columns.div_ceil(14);
         let input = self.spec.x.image * 4;
         let mut slabs = input.div_ceil(SLAB).clamp(1, most.max(1));
-        let mut parts = 1;
-        if threads > 1 {
-            let wanted = (4 * threads).min(self.macs / CHUNK_MACS).max(1);
+        let (mut parts, mut wanted) = (1, 1);
+        if threads > 1 && self.macs >= SHARED_MACS {
+            wanted = (4 * threads).min(self.macs / CHUNK_MACS);
             let missing = |units: usize| wanted.div_ceil(units.max(1));
             let groups = self.weights.panels.len().div_ceil(2).max(1);
             if self.weights.data.len() * 4 > input {
@@ -161,7 +161,7 @@ impl Direct {
             slabs = (slabs * missing(self.spec.images * slabs * parts)).min(most).max(1);
             parts = (parts * missing(self.spec.images * slabs * parts)).min(groups);
         }
-        Grid { slabs, parts }
+        Grid { slabs, parts, chunks: wanted.min(self.spec.images * slabs * parts) }
     }
 }
 
@@ -169,14 +169,18 @@ impl Direct {
 const SLAB: usize = 256 << 10;
 /// Multiply-adds worth a chunk of their own.
 const CHUNK_MACS: usize = 150_000;
+/// Multiply-adds worth sharing at all: with fewer, handing over and fetching from the other core's cache cost what it saves.
+pub const SHARED_MACS: usize = 800_000;
 
-/// The cut of a convolution: chunk = (image, slab, part).
+/// The cut of a convolution: units (image, slab, part), and chunks of neighbouring units.
 #[derive(Clone, Copy, Debug)]
 pub struct Grid {
     /// Ranges of positions.
     pub slabs: usize,
     /// Ranges of panels.
     pub parts: usize,
+    /// What the parallel loop is asked for.
+    pub chunks: usize,
 }
 
 /// True when rows of so many positions make full enough tiles. Sums of one row are a chain with the latency of a

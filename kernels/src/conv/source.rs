@@ -49,6 +49,9 @@ pub fn view(desc: &ConvDesc) -> Result<(Option<Copy>, View)> {
     Ok(((padded != input.size).then_some(copy), view))
 }
 
+/// Floats worth a chunk of their own.
+const PART: usize = 32 << 10;
+
 impl Copy {
     pub fn len(&self) -> usize {
         self.planes * self.padded.iter().product::<usize>() * self.pixel
@@ -57,7 +60,8 @@ impl Copy {
     pub fn run(&self, x: &[f32], y: &mut [f32], par: &dyn Parallel) {
         let row = self.padded[2] * self.pixel;
         let rows = self.len().checked_div(row).unwrap_or(0);
-        let per_part = rows.div_ceil(if par.threads() > 1 { 2 * par.threads() } else { 1 }).max(1);
+        let parts = if par.threads() > 1 { (self.len() / PART).clamp(1, 2 * par.threads()) } else { 1 };
+        let per_part = rows.div_ceil(parts).max(1);
         for_each_part(par, y, per_part * row, &|part, y| {
             for (i, line) in y.chunks_exact_mut(row.max(1)).enumerate() {
                 self.row(part * per_part + i, x, line);

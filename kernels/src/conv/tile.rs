@@ -40,23 +40,37 @@ pub fn run(work: &Work<'_>, isa: Isa, x: &[f32], y: &mut [f32], residual: Residu
         Residual::Output => (out.cast_const(), spec.y),
     };
     let memory = Memory { x: x.as_ptr(), y: out, r, r_walk };
-    let chunks = spec.images * work.grid.slabs * work.grid.parts;
-    par.run(chunks, &|index| isa.dispatch(Chunk { work, memory: &memory, index }));
+    let (Grid { slabs, parts, chunks }, memory) = (work.grid, &memory);
+    let units = spec.images * slabs * parts;
+    par.run(chunks, &|i| {
+        let units = i * units / chunks..(i + 1) * units / chunks;
+        isa.dispatch(Chunk { work, memory, units });
+    });
 }
 
 struct Chunk<'a> {
     work: &'a Work<'a>,
     memory: &'a Memory,
-    index: usize,
+    units: Range<usize>,
 }
 
 impl Kernel for Chunk<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Grid { slabs, parts } = self.work.grid;
+        for unit in self.units.clone() {
+            self.unit(s, unit);
+        }
+    }
+}
+
+impl Chunk<'_> {
+    /// All tiles of a range of panels over a range of positions.
+    #[inline(always)]
+    fn unit<S: Simd>(&self, s: S, unit: usize) {
+        let Grid { slabs, parts, .. } = self.work.grid;
         let (conv, panels) = (self.work.conv, &self.work.conv.weights.panels);
-        let (part, slab, image) = (self.index % parts, self.index / parts % slabs, self.index / parts / slabs);
+        let (part, slab, image) = (unit % parts, unit / parts % slabs, unit / parts / slabs);
         // Panels are given out in pairs, which one tile of wide registers takes together.
         let pairs = panels.len().div_ceil(2);
         let mine = 2 * (part * pairs / parts)..(2 * ((part + 1) * pairs / parts)).min(panels.len());

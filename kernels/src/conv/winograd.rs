@@ -11,7 +11,7 @@
 mod points;
 mod tile;
 
-use super::direct::{Direct, Spec, Walk};
+use super::direct::{Direct, SHARED_MACS, Spec, Walk};
 use super::pack::{Channels, ConvWeights};
 use super::source::View;
 use super::{ConvDesc, Residual, Source, Winograd};
@@ -150,7 +150,11 @@ impl Minimal {
         let (in_blocks, out_blocks) = (desc.input.blocks(), output.blocks());
         let floats = form.points() * (in_blocks + out_blocks) * BLOCK;
         let most = (GROUP / floats).max(SERVED);
-        let groups = tiles.len().div_ceil(most).max(1);
+        // Several groups are an even number, so that two threads have the same number.
+        let groups = match tiles.len().div_ceil(most) {
+            0 | 1 => 1,
+            n => n.next_multiple_of(2),
+        };
         let room = tiles.len().div_ceil(groups).next_multiple_of(2);
         // An odd number of cache lines between points spreads them over the sets of the caches.
         let point = |blocks: usize| ((blocks * room / 2) | 1) * 2 * BLOCK;
@@ -201,7 +205,12 @@ impl Minimal {
     }
     /// True when threads take whole groups; else they share the stages of one after the other.
     fn has_groups_for(&self, threads: usize) -> bool {
-        self.groups >= threads
+        threads > 1 && (self.groups >= 4 * threads || self.groups.is_multiple_of(threads))
+    }
+    /// Multiply-adds of all products.
+    fn macs(&self) -> usize {
+        let channels = &self.weights.channels;
+        self.form.points() * self.tiles.len() * channels.inputs * channels.outputs
     }
     /// Runs the whole convolution; `scratch` has room for one group at least.
     pub fn run(&self, x: &[f32], y: &mut [f32], residual: Residual<'_>, scratch: &mut [f32], par: &dyn Parallel) {
@@ -220,9 +229,10 @@ impl Minimal {
         par: &dyn Parallel,
     ) {
         let memory = tile::Memory::new(self, x, y, residual);
+        let par = if self.macs() < SHARED_MACS { &Serial } else { par };
         let len = self.group_len();
         let lanes = par.threads().min(scratch.len() / len).min(self.groups);
-        if lanes > 1 && self.has_groups_for(lanes) {
+        if self.has_groups_for(lanes) {
             let (next, scratch) = (AtomicUsize::new(0), crate::par::Shared::new(scratch));
             par.run(lanes, &|lane| {
                 let scratch = tile::lane(&scratch, lane, len);

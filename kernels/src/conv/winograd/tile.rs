@@ -56,9 +56,13 @@ unsafe impl Send for Base {}
 // SAFETY: as above.
 unsafe impl Sync for Base {}
 
+/// Tiles of a block whose transforms are worth a chunk of their own.
+const CHUNK_TILES: usize = 100;
+
 /// Chunks for the blocks of a stage.
-fn chunks(par: &dyn Parallel, blocks: usize) -> usize {
-    if par.threads() > 1 { blocks.min(4 * par.threads()) } else { blocks.min(1) }
+fn chunks(par: &dyn Parallel, blocks: usize, tiles: usize) -> usize {
+    let wanted = if par.threads() > 1 { (blocks * tiles / CHUNK_TILES).clamp(1, 4 * par.threads()) } else { 1 };
+    blocks.min(wanted)
 }
 
 /// Windows of `tiles` to `values` at the points.
@@ -71,7 +75,7 @@ pub fn input<P: Points>(
     par: &dyn Parallel,
 ) {
     let blocks = conv.weights.channels.input_blocks();
-    let chunks = chunks(par, blocks);
+    let chunks = chunks(par, blocks, tiles.len());
     let to = Base(values.as_mut_ptr());
     par.run(chunks, &|i| {
         let blocks = i * blocks / chunks..(i + 1) * blocks / chunks;
@@ -89,7 +93,7 @@ pub fn output<P: Points>(
     par: &dyn Parallel,
 ) {
     let blocks = conv.output.blocks();
-    let chunks = chunks(par, blocks);
+    let chunks = chunks(par, blocks, tiles.len());
     let from = Base(products.as_mut_ptr());
     par.run(chunks, &|i| {
         let blocks = i * blocks / chunks..(i + 1) * blocks / chunks;
