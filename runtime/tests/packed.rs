@@ -1,7 +1,7 @@
 //! Constants stored in the packed forms of the kernels: same results, same elements, in place, and refused when they lie.
 
 use pocketnn::format::{self, Limits, packed::Form};
-use pocketnn::half::f16;
+use pocketnn::half::{bf16, f16};
 use pocketnn::ops::conv::{Conv, Pads};
 use pocketnn::{Bindings, DType, Dim, ErrorKind, Graph, GraphBuilder, Model, Op, Options, Tensor, ValueId, plan};
 
@@ -21,7 +21,7 @@ fn conv(b: &mut GraphBuilder, x: ValueId, shape: [usize; 4], groups: usize, name
 }
 
 /// Every kind of layer whose weights are packed: first, ordinary, grouped and depthwise convolutions, a dense layer of a flattened image,
-/// one of half floats, and a product.
+/// one of half floats and one of bfloat16 values, and a product.
 fn network() -> Graph {
     let mut b = GraphBuilder::new("packed");
     let x = b.input("x", DType::F32, [Dim::symbol("N"), Dim::from(3), Dim::from(6), Dim::from(5)]);
@@ -35,6 +35,9 @@ fn network() -> Graph {
     let halves = noise(&[9, 19], 6).to_f32().into_iter().map(f16::from_f32).collect();
     let w = b.constant("half.w", Tensor::new(&[9, 19], halves).unwrap());
     let y = b.dense(y, w, None, "half").unwrap();
+    let brains = noise(&[9, 9], 8).to_f32().into_iter().map(bf16::from_f32).collect();
+    let w = b.constant("brain.w", Tensor::new(&[9, 9], brains).unwrap());
+    let y = b.dense(y, w, None, "brain").unwrap();
     let w = b.constant("product.w", noise(&[9, 21], 7));
     let y = b.op(pocketnn::ops::dense::MatMul::default(), &[y, w], "product").unwrap();
     b.output(y);
@@ -65,6 +68,7 @@ fn packed_weights_are_the_same_numbers_and_give_the_same_bits() {
     assert_eq!(find("grouped"), Some(Form::Conv { groups: 4, per_block: 8 }));
     assert_eq!(find("flat"), Some(Form::Dense { image: Some((11, 30)) }));
     assert_eq!(find("half"), Some(Form::Dense { image: None }));
+    assert_eq!(find("brain"), Some(Form::Dense { image: None }));
     assert!(find("product").is_some());
     for ((name, a), (_, b)) in constants(&plain).iter().zip(constants(&packed)) {
         assert!(a.same_bits(&b), "{name}");

@@ -106,6 +106,13 @@ impl DenseWeights {
     pub fn from_packed_f16(form: DenseForm, data: Packed<f16>, bias: Option<&[f32]>) -> Result<Self> {
         form.kept(data, Data::F16, bias)
     }
+    /// As [`Self::from_packed`], of bfloat16 values.
+    ///
+    /// # Errors
+    /// As [`Self::from_packed`].
+    pub fn from_packed_bf16(form: DenseForm, data: Packed<bf16>, bias: Option<&[f32]>) -> Result<Self> {
+        form.kept(data, Data::Bf16, bias)
+    }
     /// Bytes of weights, bias and scales.
     pub fn bytes(&self) -> usize {
         let data = match &self.data {

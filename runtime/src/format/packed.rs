@@ -6,7 +6,7 @@
 
 use super::map::{ALIGN, OwnedBytes, bytes_of};
 use crate::{DType, Element, Error, Result, Tensor, checked_len};
-use half::f16;
+use half::{bf16, f16};
 use pocketnn_kernels::conv::ConvForm;
 use pocketnn_kernels::gemm::DenseForm;
 use pocketnn_kernels::layout::BLOCK;
@@ -98,7 +98,7 @@ impl Form {
     }
     /// True for element types that a kernel reads in this form.
     pub fn fits(&self, dtype: DType) -> bool {
-        dtype == DType::F32 || (dtype == DType::F16 && matches!(self, Form::Dense { .. }))
+        dtype == DType::F32 || (matches!(dtype, DType::F16 | DType::BF16) && matches!(self, Form::Dense { .. }))
     }
     /// The same constant, stored in this form.
     ///
@@ -113,6 +113,9 @@ impl Form {
             }
             DType::F16 if self.fits(DType::F16) => {
                 self.permutation(t.shape())?.pack(t.as_slice::<f16>()?, stored.as_mut_slice::<f16>()?);
+            }
+            DType::BF16 if self.fits(DType::BF16) => {
+                self.permutation(t.shape())?.pack(t.as_slice::<bf16>()?, stored.as_mut_slice::<bf16>()?);
             }
             other => return Err(Error::argument(format!("no packed form {self:?} of {other}"))),
         }
@@ -246,6 +249,7 @@ impl PackedBytes {
     pub fn plain(&self) -> &[u8] {
         let bytes = self.plain.get_or_init(|| match self.stored.dtype() {
             DType::F16 => owned(&self.unpacked::<f16>()),
+            DType::BF16 => owned(&self.unpacked::<bf16>()),
             _ => owned(&self.unpacked::<f32>()),
         });
         bytes.as_slice()

@@ -36,16 +36,24 @@ pub(super) fn lower(op: &Dense, cx: &LowerCx) -> Result<Lowered> {
     let stored = image.map_or(inputs, |(c, positions): (usize, usize)| c.next_multiple_of(BLOCK) * positions);
     let bias = cx.floats(2);
     // One row reads every weight once, in whatever type; several rows want them widened.
-    let half = w.dtype() == DType::F16 && rows == 1;
+    let kept = if rows == 1 { w.dtype() } else { DType::F32 };
     let form = DenseForm { inputs: stored, outputs };
-    let weights = cx.packed(&format!("dense {image:?} {half}"), || {
+    let weights = cx.packed(&format!("dense {image:?} {kept}"), || {
         // What is not stored as the kernel reads it is brought into that form now.
-        let packed = if half {
-            let numbers = cx.stored(1, Form::Dense { image }).map_or_else(|| pack(w, image), Ok)?;
-            DenseWeights::from_packed_f16(form, numbers, bias.as_deref())
-        } else {
-            let numbers = cx.stored(1, Form::Dense { image }).map_or_else(|| pack(&widened(w)?, image), Ok)?;
-            DenseWeights::from_packed(form, numbers, bias.as_deref())
+        let (stored, bias) = (Form::Dense { image }, bias.as_deref());
+        let packed = match kept {
+            DType::F16 => {
+                let numbers = cx.stored(1, stored).map_or_else(|| pack(w, image), Ok)?;
+                DenseWeights::from_packed_f16(form, numbers, bias)
+            }
+            DType::BF16 => {
+                let numbers = cx.stored(1, stored).map_or_else(|| pack(w, image), Ok)?;
+                DenseWeights::from_packed_bf16(form, numbers, bias)
+            }
+            _ => {
+                let numbers = cx.stored(1, stored).map_or_else(|| pack(&widened(w)?, image), Ok)?;
+                DenseWeights::from_packed(form, numbers, bias)
+            }
         };
         Ok(packed?)
     })?;
@@ -74,7 +82,8 @@ fn image(cx: &LowerCx) -> Result<Option<(usize, usize)>> {
 
 pub(super) fn packed(cx: &LowerCx) -> Vec<(usize, Form)> {
     let one_row = rows(cx).is_ok_and(|n| n == 1);
-    let reads = |w: &Tensor| w.rank() == 2 && (w.dtype() == DType::F32 || (w.dtype() == DType::F16 && one_row));
+    let half = |w: &Tensor| matches!(w.dtype(), DType::F16 | DType::BF16);
+    let reads = |w: &Tensor| w.rank() == 2 && (w.dtype() == DType::F32 || (half(w) && one_row));
     match (cx.constant(1), image(cx)) {
         (Some(w), Ok(image)) if reads(w) => vec![(1, Form::Dense { image })],
         _ => Vec::new(),
