@@ -130,8 +130,8 @@ fn forms_that_are_unknown_or_do_not_fit_are_refused() {
     let refused = |from: &str, to: &str| format::read(&changed(&bytes, from, to), &Limits::default()).unwrap_err();
     let quoted = |text: &str| text.replace('"', "\\\"");
     for (from, to, kind, says) in [
-        ("\"conv 1\"", "\"conv 9\"", ErrorKind::Unsupported, "conv 9"),
-        ("\"conv 1\"", "\"cone 1\"", ErrorKind::Unsupported, "without --pack"),
+        ("\"conv 2\"", "\"conv 9\"", ErrorKind::Unsupported, "conv 9"),
+        ("\"conv 2\"", "\"cone 1\"", ErrorKind::Unsupported, "without --pack"),
         ("\"shape\":[19,330]", "\"shape\":[19,331]", ErrorKind::Graph, "packed form"),
         ("\"shape\":[19,330]", "\"shape\":[91,330]", ErrorKind::Format, "packed as"),
         ("\"shape\":[19,330]", "\"shape\":[0,330]", ErrorKind::Format, "nothing to pack"),

@@ -12,7 +12,7 @@ mod points;
 mod tile;
 
 use super::direct::{Direct, SHARED_MACS, Spec, Walk};
-use super::pack::{Channels, ConvWeights};
+use super::pack::{Channels, ConvWeights, PANEL};
 use super::source::View;
 use super::{ConvDesc, Residual, Source, Winograd};
 use crate::Result;
@@ -59,7 +59,8 @@ const TRANSFORM: f64 = 8.0;
 pub fn choose(desc: &ConvDesc) -> Option<Form> {
     let output = desc.output_size();
     let plain = desc.stride == [1; 3] && desc.dilation == [1; 3] && desc.groups == 1 && desc.source == Source::Blocked;
-    if desc.winograd == Winograd::Off || !plain || desc.kernel != [1, 3, 3] || desc.input.size[0] != 1 {
+    let flat = desc.kernel == [1, 3, 3] && desc.input.size[0] == 1 && output[0] == 1;
+    if desc.winograd == Winograd::Off || !plain || !flat {
         return None;
     }
     let (c, n) = (desc.input.c, desc.channels);
@@ -82,7 +83,9 @@ pub fn choose(desc: &ConvDesc) -> Option<Form> {
 /// Packs weights `[O, C, 3, 3]`: one set of panels for each point.
 pub fn pack(isa: Isa, desc: &ConvDesc, form: Form, weights: &[f32], bias: Option<&[f32]>) -> ConvWeights {
     let channels = Channels::of(desc);
-    let (all, len) = channels.panels(1);
+    let (all, floats) = channels.panels(1);
+    // An odd number of cache lines between the points spreads them over the sets of the caches.
+    let len = ((floats / PANEL) | 1) * PANEL;
     let mut numbers = Aligned::zeros(form.points() * len);
     let data: &mut [f32] = &mut numbers;
     let panels = &all;
@@ -271,7 +274,7 @@ impl Minimal {
 struct Pack<'a, P> {
     channels: Channels,
     panels: &'a [super::pack::Panel],
-    /// Floats of all panels of one point.
+    /// Floats from the panels of one point to those of the next.
     len: usize,
     weights: &'a [f32],
     data: &'a mut [f32],
@@ -283,7 +286,7 @@ impl<P: Points> Kernel for Pack<'_, P> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, _s: S) {
-        const LANES: usize = super::pack::PANEL;
+        const LANES: usize = PANEL;
         let c = self.channels.inputs;
         for panel in self.panels {
             let first = panel.block * BLOCK;

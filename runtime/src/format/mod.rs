@@ -21,7 +21,7 @@
 //!  "inputs": [{"name", "dtype": "f32", "shape": [1, "H", ...]}],      a string is a symbolic dimension
 //!  "nodes": [{"op": "Conv", "name", "inputs": [VALUE or null, ...], "outputs": [VALUE, ...], "attrs": {...}}],
 //!  "outputs": [VALUE, ...],
-//!  "packed": {VALUE: {"form": "conv 1", "shape": [...], ...}},         constants stored as a kernel reads them; may be missing
+//!  "packed": {VALUE: {"form": "conv 2", "shape": [...], ...}},         constants stored as a kernel reads them; may be missing
 //!  "meta": {...}}                                                    labels, preprocessing, provenance, verification
 //! ```
 //!
