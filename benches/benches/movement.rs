@@ -2,8 +2,9 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pocketnn_benches::floats;
+use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::Blocked;
-use pocketnn_kernels::movement::{Corner, Images, Padding, Select, Strided};
+use pocketnn_kernels::movement::{Corner, DepthOrder, Images, Padding, Pick, Select, Strided};
 use pocketnn_kernels::par::Serial;
 use pocketnn_kernels::reference::movement::pad_table;
 
@@ -48,6 +49,16 @@ fn blocked(c: &mut Criterion) {
         let (x, mut y) = (floats(part.len()), vec![0.0; whole.len()]);
         g.bench_function(name, |b| b.iter(|| copy.apply(&x, &mut y, &Serial).expect("lengths agree")));
     }
+    let isa = Isa::detect();
+    let half = Blocked::new(1, 58, [1, 28, 28]);
+    let shuffle: Vec<usize> = (58..116).map(|i| i % 2 * 58 + i / 2).collect();
+    let f = Pick::new(isa, &[half, half], half, &shuffle).expect("valid channels");
+    let (a, b, mut y) = (floats(half.len()), floats(half.len()), vec![0.0; half.len()]);
+    g.bench_function("half of a shuffle", |c| c.iter(|| f.apply(&[&a, &b], &mut y, &Serial).expect("lengths agree")));
+    let wide = Blocked::new(1, 16, [1, 56, 56]);
+    let f = Pick::pixels(isa, part, wide, 2, DepthOrder::Crd).expect("blocks of two");
+    let (x, mut y) = (floats(part.len()), vec![0.0; wide.len()]);
+    g.bench_function("channels to pixels", |c| c.iter(|| f.apply(&[&x], &mut y, &Serial).expect("lengths agree")));
     g.finish();
 }
 

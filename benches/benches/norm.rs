@@ -22,7 +22,7 @@ fn images(c: &mut Criterion) {
         Box::new(move || f.apply_in_place(None, None, &mut y, &Serial).expect("lengths agree"))
     });
     on_all(c, "norm batch blocked", g.len(), |isa| {
-        let f = Affine::blocked(isa, g, floats(64), floats(64)).expect("one a channel");
+        let f = Affine::blocked(isa, g, g, floats(64), floats(64)).expect("one a channel");
         let mut y = floats(g.len());
         Box::new(move || f.apply_in_place(&mut y, &Serial).expect("lengths agree"))
     });

@@ -1,5 +1,10 @@
-//! What the tests of all families share: seeded numbers, blocked images, parallel loops, distances.
+//! What the tests of all families share: seeded numbers, blocked images, parallel loops, distances, and planned runs against the naive
+//! interpretation.
 
+use pocketnn::ops::pool::Pool;
+use pocketnn::plan::interpret;
+use pocketnn::{DType, Dim, GraphBuilder, Model, Options, Tensor, Threads as Count, ValueId};
+use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::{BLOCK, Blocked};
 use pocketnn_kernels::par::Parallel;
 
@@ -128,4 +133,62 @@ pub fn assert_close(found: &[f32], expected: &[f32], absolute: f32, relative: f3
 /// The bits of floats, every NaN the same: what must be equal on all instruction sets with fused multiply-add.
 pub fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|v| if v.is_nan() { f32::NAN.to_bits() } else { v.to_bits() }).collect()
+}
+
+/// Where the image of a test comes from: straight from the input, from one with channels last, or in blocks from an image op.
+pub const SOURCES: [&str; 3] = ["plain", "channels last", "blocked"];
+
+/// An image `[N, C, spatial...]` from one of the [`SOURCES`], and what to feed for it.
+///
+/// # Panics
+/// When the shape is not that of an image.
+pub fn image(b: &mut GraphBuilder, rng: &mut Rng, name: &str, source: &str, shape: &[usize]) -> (ValueId, Tensor) {
+    let (rank, mut fed) = (shape.len(), shape.to_vec());
+    if source == "channels last" {
+        let c = fed.remove(1);
+        fed.push(c);
+    }
+    let x = b.input(name, DType::F32, fed.iter().map(|&d| Dim::from(d)).collect::<Vec<_>>());
+    let data = Tensor::new(&fed, rng.floats(fed.iter().product())).unwrap();
+    let x = match source {
+        "channels last" => {
+            let perm: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+            b.transpose(x, &perm, "first").unwrap()
+        }
+        "blocked" => b.op(Pool { kernel: vec![1; rank - 2], ..Pool::default() }, &[x], "first").unwrap(),
+        _ => x,
+    };
+    (x, data)
+}
+
+/// Plans and runs the graph on every instruction set, on one thread and two, and compares with the interpretation: floats within
+/// `tolerance` (and a hundred-thousandth of their size), everything else exactly, two threads bit by bit. Nodes called `tested` must
+/// have a kernel.
+///
+/// # Panics
+/// When something differs, with what `place` says.
+pub fn check_planned(b: GraphBuilder, inputs: &[Tensor], tolerance: f32, place: &str) {
+    let graph = b.finish().unwrap();
+    let expected = interpret(&graph, inputs, |_, _| Ok(())).unwrap();
+    for isa in Isa::available() {
+        let model = Model::new(graph.clone());
+        let options = Options::default().isa(isa);
+        let mut session = model.session(&options).unwrap();
+        let found = session.run_tensors(inputs).unwrap();
+        for (f, e) in found.iter().zip(&expected) {
+            assert_eq!((f.dtype(), f.shape()), (e.dtype(), e.shape()), "{place} {isa}");
+            if e.dtype() == DType::F32 {
+                assert_close(&f.to_f32(), &e.to_f32(), tolerance, 1e-5, || format!("{place} {isa}"));
+            } else {
+                assert!(f.same_bits(e), "{place} {isa}: expected {e:?}, found {f:?}");
+            }
+        }
+        let slow = session.plan().unwrap().steps().iter().find(|s| s.interpreted && s.name == "tested");
+        assert!(slow.is_none(), "{place} {isa}: no kernel for {slow:?}");
+        let mut two = model.session(&options.threads(Count::new(2).unwrap())).unwrap();
+        for (f, e) in two.run_tensors(inputs).unwrap().iter().zip(&found) {
+            let same = if e.dtype() == DType::F32 { bits(&f.to_f32()) == bits(&e.to_f32()) } else { f.same_bits(e) };
+            assert!(same, "{place} {isa}: two threads");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Movement kernels against their naive twins: random shapes, elements of every size, one thread and two.
 
+use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::Blocked;
-use pocketnn_kernels::movement::{Axis, Corner, Images, Padding, Select, Strided};
+use pocketnn_kernels::movement::{Axis, Corner, DepthOrder, Images, Padding, Pick, Select, Strided};
 use pocketnn_kernels::par::{Parallel, Serial};
 use pocketnn_kernels::reference::movement as reference;
 use pocketnn_tests::support::{Rng, Threads, assert_zero_outside, block, unblock};
@@ -165,6 +166,73 @@ fn regions_of_blocked_images() {
             assert_eq!(unblock(&y, &to), expected, "{images:?}");
         }
     }
+}
+
+#[test]
+fn channels_in_any_order() {
+    let mut rng = Rng::new(9);
+    for case in 0..300 {
+        let first = image(&mut rng, 1 + case % 2);
+        let count = rng.range(1, 4);
+        let from: Vec<Blocked> = (0..count)
+            .map(|_| {
+                let halo = [0; 3].map(|_: i32| (rng.below(2), rng.below(3)));
+                Blocked::new(first.n, rng.pick(&[1, 3, 8, 11, 16, 29]), first.size).with_halo(halo)
+            })
+            .collect();
+        let total: usize = from.iter().map(|g| g.c).sum();
+        let pick: Vec<usize> = match case % 4 {
+            // A shuffle, everything in order, a run, and anything.
+            0 => (0..total / 2 * 2).map(|i| i % 2 * (total / 2) + i / 2).collect(),
+            1 => (0..total).collect(),
+            2 => (rng.below(total)..total).collect(),
+            _ => (0..rng.range(1, 40)).map(|_| rng.below(total)).collect(),
+        };
+        let to = Blocked { c: pick.len(), ..first };
+        let x: Vec<Vec<f32>> = from.iter().map(|g| rng.floats(g.n * g.c * g.positions())).collect();
+        let plain: Vec<(&[f32], usize)> = x.iter().zip(&from).map(|(x, g)| (x.as_slice(), g.c)).collect();
+        let expected = reference::pick(&plain, first.n, first.positions(), &pick);
+        let blocked: Vec<Vec<f32>> = x.iter().zip(&from).map(|(x, g)| block(x, g)).collect();
+        let blocked: Vec<&[f32]> = blocked.iter().map(Vec::as_slice).collect();
+        for isa in Isa::available() {
+            let f = Pick::new(isa, &from, to, &pick).unwrap();
+            for par in [&Serial as &dyn Parallel, &Threads(2)] {
+                let mut y = vec![0.5; to.len()];
+                f.apply(&blocked, &mut y, par).unwrap();
+                assert_zero_outside(&y, &to);
+                assert_eq!(unblock(&y, &to), expected, "case {case} {isa} {from:?} {to:?} {pick:?}");
+            }
+        }
+    }
+    let g = Blocked::new(1, 8, [1, 2, 2]);
+    assert!(Pick::new(Isa::SCALAR, &[g], g, &[0, 1, 2, 3, 4, 5, 6, 8]).is_err());
+    assert!(Pick::new(Isa::SCALAR, &[g], g, &[0]).is_err() && Pick::new(Isa::SCALAR, &[], g, &[0; 8]).is_err());
+    assert!(Pick::new(Isa::SCALAR, &[Blocked { n: 2, ..g }], g, &[0; 8]).is_err());
+}
+
+#[test]
+fn channels_become_pixels_in_blocks() {
+    let mut rng = Rng::new(10);
+    for case in 0..120 {
+        let (b, order) = (rng.range(1, 3), rng.pick(&[DepthOrder::Dcr, DepthOrder::Crd]));
+        let (c, size) = (rng.pick(&[1, 2, 3, 8, 11]), [1, rng.range(1, 5), rng.range(1, 5)]);
+        let halo = |rng: &mut Rng| [(0, 0), (rng.below(2), rng.below(3)), (rng.below(2), rng.below(3))];
+        let from = Blocked::new(1 + case % 2, c * b * b, size).with_halo(halo(&mut rng));
+        let to = Blocked::new(from.n, c, [1, size[1] * b, size[2] * b]).with_halo(halo(&mut rng));
+        let x = rng.floats(from.n * from.c * from.positions());
+        let expected = reference::depth_to_space(&x, &[from.n, from.c, size[1], size[2]], b, order);
+        for isa in Isa::available() {
+            let f = Pick::pixels(isa, from, to, b, order).unwrap();
+            for par in [&Serial as &dyn Parallel, &Threads(2)] {
+                let mut y = vec![0.5; to.len()];
+                f.apply(&[&block(&x, &from)], &mut y, par).unwrap();
+                assert_zero_outside(&y, &to);
+                assert_eq!(unblock(&y, &to), expected, "{isa} {from:?} {to:?} {order:?}");
+            }
+        }
+    }
+    let g = Blocked::new(1, 8, [1, 2, 2]);
+    assert!(Pick::pixels(Isa::SCALAR, g, Blocked::new(1, 2, [1, 4, 2]), 2, DepthOrder::Dcr).is_err());
 }
 
 /// The region copied element by element into a plain image of 0.5.

@@ -1,5 +1,6 @@
 //! Normalisations against two passes in double precision.
 
+use pocketnn_kernels::activation::Activation;
 use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::Blocked;
 use pocketnn_kernels::norm::{Affine, Divide, Group, Layer, LocalResponse};
@@ -101,16 +102,30 @@ fn batch_statistics_become_a_factor_and_an_offset() {
         let variance: Vec<f32> = rng.floats(g.c).iter().map(|v| v.abs() + 0.1).collect();
         let expected = reference::batch(&x, &shape, &mean, &variance, Some(&scale), Some(&bias), 1e-3f32.into());
         let (a, b) = Affine::of_batch(&scale, &bias, &mean, &variance, 1e-3);
-        let place = format!("case {case} {g:?}");
+        let activation =
+            rng.pick(&[Activation::Identity, Activation::Relu, Activation::HARD_SWISH, Activation::Sigmoid]);
+        let expected = pocketnn_kernels::reference::activation::apply(&activation, &expected);
+        let place = format!("case {case} {g:?} {activation:?}");
         on_all(&expected, &place, |isa, par| {
-            let mut y = x.clone();
-            Affine::new(isa, shape, a.clone(), b.clone()).unwrap().apply_in_place(&mut y, par).unwrap();
+            let f = Affine::new(isa, shape, a.clone(), b.clone()).unwrap().then(activation);
+            let (mut y, mut z) = (x.clone(), vec![7.0; x.len()]);
+            f.apply_in_place(&mut y, par).unwrap();
+            f.apply(&x, &mut z, par).unwrap();
+            assert_eq!(bits(&y), bits(&z));
             y
         });
+        let wide = g.with_halo([(0, 0), (1, 2), (rng.below(2), 1)]);
         on_all(&expected, &format!("{place} blocked"), |isa, par| {
             let mut y = block(&x, &g);
-            Affine::blocked(isa, g, a.clone(), b.clone()).unwrap().apply_in_place(&mut y, par).unwrap();
+            let f = Affine::blocked(isa, g, g, a.clone(), b.clone()).unwrap().then(activation);
+            f.apply_in_place(&mut y, par).unwrap();
             assert_zero_outside(&y, &g);
+            let f = Affine::blocked(isa, g, wide, a.clone(), b.clone()).unwrap().then(activation);
+            let mut z = vec![7.0; wide.len()];
+            f.apply(&block(&x, &g), &mut z, par).unwrap();
+            assert_zero_outside(&z, &wide);
+            assert_eq!(bits(&unblock(&z, &wide)), bits(&unblock(&y, &g)));
+            assert_eq!(f.apply_in_place(&mut z, par).is_err(), g != wide);
             unblock(&y, &g)
         });
     }

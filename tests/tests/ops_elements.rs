@@ -2,61 +2,27 @@
 //! every memory format that a producer may give.
 
 use pocketnn::ops::activation::{Activate, Activation};
-use pocketnn::ops::conv::Conv;
 use pocketnn::ops::elementwise::{Binary, BinaryKind, Cast, PRelu, Unary, UnaryKind, Where};
 use pocketnn::ops::norm::{BatchNorm, GroupNorm, LayerNorm, Lrn};
 use pocketnn::ops::reduce::{ArgReduce, Reduce, ReduceKind};
 use pocketnn::ops::softmax::{Hardmax, Softmax};
 use pocketnn::plan::interpret;
-use pocketnn::{DType, Dim, GraphBuilder, Model, Op, Options, Tensor, ValueId};
-use pocketnn_kernels::isa::Isa;
-use pocketnn_tests::support::{Rng, assert_close};
-
-/// Where the image of a test comes from: straight from the input, from one with channels last, or from a convolution.
-const SOURCES: [&str; 3] = ["plain", "channels last", "convolution"];
+use pocketnn::{DType, Dim, GraphBuilder, Op, Tensor, ValueId};
+use pocketnn_tests::support::{Rng, SOURCES, assert_close, check_planned, image};
 
 /// An image `[2, c, 3, 5]` from a source, and the graph's input.
-fn image(b: &mut GraphBuilder, rng: &mut Rng, source: &str, c: usize) -> (ValueId, Tensor) {
-    let shape = if source == "channels last" { [2, 3, 5, c] } else { [2, c, 3, 5] };
-    let x = b.input("x", DType::F32, shape.map(Dim::from));
-    let data = Tensor::new(&shape, rng.floats(shape.iter().product())).unwrap();
-    let x = match source {
-        "channels last" => b.transpose(x, &[0, 3, 1, 2], "first").unwrap(),
-        "convolution" => {
-            let w = b.constant("w", Tensor::new(&[c, c, 1, 1], rng.floats(c * c)).unwrap());
-            b.conv(x, w, None, Conv::default(), "first").unwrap()
-        }
-        _ => x,
-    };
-    (x, data)
+fn small(b: &mut GraphBuilder, rng: &mut Rng, source: &str, c: usize) -> (ValueId, Tensor) {
+    image(b, rng, "x", source, &[2, c, 3, 5])
 }
 
-/// Plans and runs the graph on every instruction set and compares with the interpretation.
 fn check(b: GraphBuilder, inputs: &[Tensor], place: &str) {
-    let graph = b.finish().unwrap();
-    let expected = interpret(&graph, inputs, |_, _| Ok(())).unwrap();
-    for isa in Isa::available() {
-        let model = Model::new(graph.clone());
-        let mut session = model.session(&Options::default().isa(isa)).unwrap();
-        let found = session.run_tensors(inputs).unwrap();
-        for (f, e) in found.iter().zip(&expected) {
-            assert_eq!((f.dtype(), f.shape()), (e.dtype(), e.shape()), "{place} {isa}");
-            if e.dtype() == DType::F32 {
-                assert_close(&f.to_f32(), &e.to_f32(), 1e-5, 1e-5, || format!("{place} {isa}"));
-            } else {
-                assert!(f.same_bits(e), "{place} {isa}: expected {e:?}, found {f:?}");
-            }
-        }
-        let steps = session.plan().unwrap().steps();
-        let slow = steps.iter().find(|s| s.interpreted && s.name == "tested");
-        assert!(slow.is_none(), "{place} {isa}: no kernel for {slow:?}");
-    }
+    check_planned(b, inputs, 1e-5, place);
 }
 
 fn run_unary(op: impl Into<Op>, source: &str, c: usize) {
     let op = op.into();
     let (mut b, mut rng) = (GraphBuilder::new("test"), Rng::new(c as u64));
-    let (x, data) = image(&mut b, &mut rng, source, c);
+    let (x, data) = small(&mut b, &mut rng, source, c);
     let y = b.op(op.clone(), &[x], "tested").unwrap();
     b.output(y);
     check(b, &[data], &format!("{op:?} {source} {c}"));
@@ -106,7 +72,7 @@ fn pairs_run_in_every_format() {
     for case in 0..200 {
         let (source, c) = (rng.pick(&SOURCES), rng.pick(&[1, 8, 11]));
         let mut b = GraphBuilder::new("test");
-        let (x, data) = image(&mut b, &mut rng, source, c);
+        let (x, data) = small(&mut b, &mut rng, source, c);
         let mut inputs = vec![data];
         let shapes: [&[usize]; 9] =
             [&[], &[1], &[c, 1, 1], &[1, c, 1, 1], &[2, c, 1, 1], &[2, 1, 3, 5], &[3, 5], &[2, c, 3, 5], &[5]];
@@ -139,7 +105,7 @@ fn chains_of_operators_run_in_place() {
     for source in SOURCES {
         for c in [3, 16] {
             let (mut b, mut rng) = (GraphBuilder::new("test"), Rng::new(7));
-            let (x, data) = image(&mut b, &mut rng, source, c);
+            let (x, data) = small(&mut b, &mut rng, source, c);
             let slope = b.constant("slope", Tensor::new(&[c, 1, 1], rng.floats(c)).unwrap());
             let p = b.op(PRelu {}, &[x, slope], "tested").unwrap();
             let axes = b.integers(&[2, 3]);
@@ -164,7 +130,7 @@ fn reductions_run_in_every_format() {
             for axes in [vec![], vec![2, 3], vec![1], vec![-1], vec![0, 2, 3], vec![1, 2, 3], vec![0, 1]] {
                 for keep_dims in [false, true] {
                     let mut b = GraphBuilder::new("test");
-                    let (x, data) = image(&mut b, &mut rng, source, 11);
+                    let (x, data) = small(&mut b, &mut rng, source, 11);
                     // Positive, for the logarithms.
                     let x = b.op(Activate::new(Activation::Exp), &[x], "positive").unwrap();
                     let given = b.integers(&axes);
@@ -189,8 +155,9 @@ fn normalisations_run_in_every_format() {
     let mut rng = Rng::new(71);
     for source in SOURCES {
         for c in [4, 8, 12] {
-            let ops: [(Op, Vec<Vec<usize>>); 8] = [
-                (BatchNorm { epsilon: 0.01 }.into(), vec![vec![c]; 4]),
+            let ops: [(Op, Vec<Vec<usize>>); 9] = [
+                (BatchNorm { epsilon: 0.01, ..BatchNorm::default() }.into(), vec![vec![c]; 4]),
+                (BatchNorm { epsilon: 0.01, activation: Activation::Sigmoid }.into(), vec![vec![c]; 4]),
                 (GroupNorm { groups: 0, epsilon: 0.01 }.into(), vec![vec![c]; 2]),
                 (GroupNorm { groups: 1, epsilon: 0.01 }.into(), vec![vec![c]; 1]),
                 (GroupNorm { groups: 2, epsilon: 0.01 }.into(), vec![]),
@@ -201,7 +168,7 @@ fn normalisations_run_in_every_format() {
             ];
             for (op, parameters) in ops {
                 let mut b = GraphBuilder::new("test");
-                let (x, data) = image(&mut b, &mut rng, source, c);
+                let (x, data) = small(&mut b, &mut rng, source, c);
                 let mut operands = vec![x];
                 for shape in parameters {
                     // Positive, for the variance.

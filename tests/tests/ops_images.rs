@@ -6,62 +6,16 @@ use pocketnn::ops::dense::{Dense, MatMul};
 use pocketnn::ops::elementwise::{Binary, BinaryKind};
 use pocketnn::ops::pool::{MaxPoolWithIndices, Pool, PoolKind};
 use pocketnn::plan::interpret;
-use pocketnn::{DType, Dim, GraphBuilder, Model, Options, Tensor, Threads, ValueId};
-use pocketnn_kernels::isa::Isa;
-use pocketnn_tests::support::{Rng, assert_close, bits};
-
-/// Where an image comes from: straight from the input, from one with channels last, or from another image op.
-const SOURCES: [&str; 3] = ["plain", "channels last", "blocked"];
-
-fn image(b: &mut GraphBuilder, rng: &mut Rng, source: &str, shape: &[usize]) -> (ValueId, Tensor) {
-    let mut outer = shape.to_vec();
-    if source == "channels last" {
-        let c = outer.remove(1);
-        outer.push(c);
-    }
-    let dims: Vec<Dim> = outer.iter().map(|&d| Dim::from(d)).collect();
-    let x = b.input("x", DType::F32, dims);
-    let data = Tensor::new(&outer, rng.floats(outer.iter().product())).unwrap();
-    let rank = shape.len();
-    let x = match source {
-        "channels last" => {
-            let perm: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
-            b.transpose(x, &perm, "first").unwrap()
-        }
-        "blocked" => {
-            let op = Pool { kernel: vec![1; rank - 2], ..Pool::default() };
-            b.op(op, &[x], "first").unwrap()
-        }
-        _ => x,
-    };
-    (x, data)
-}
+use pocketnn::{DType, Dim, GraphBuilder, Tensor, ValueId};
+use pocketnn_tests::support::{Rng, SOURCES, check_planned, image};
 
 fn weights(b: &mut GraphBuilder, rng: &mut Rng, shape: &[usize]) -> ValueId {
     b.constant("w", Tensor::new(shape, rng.floats(shape.iter().product())).unwrap())
 }
 
-/// Plans and runs the graph on every instruction set and compares with the interpretation; two threads give the same bits. The
-/// sums here have at most some hundred terms below 1.
+/// The sums here have at most some hundred terms below 1.
 fn check(b: GraphBuilder, inputs: &[Tensor], place: &str) {
-    let graph = b.finish().unwrap();
-    let want = interpret(&graph, inputs, |_, _| Ok(())).unwrap();
-    for isa in Isa::available() {
-        let options = Options::default().isa(isa);
-        let model = Model::new(graph.clone());
-        let mut session = model.session(&options).unwrap();
-        let found = session.run_tensors(inputs).unwrap();
-        for (f, e) in found.iter().zip(&want) {
-            assert_eq!((f.dtype(), f.shape()), (e.dtype(), e.shape()), "{place} {isa}");
-            assert_close(&f.to_f32(), &e.to_f32(), 5e-5, 1e-5, || format!("{place} {isa}"));
-        }
-        let slow = session.plan().unwrap().steps().iter().find(|s| s.interpreted && s.name == "tested");
-        assert!(slow.is_none(), "{place} {isa}: no kernel for {slow:?}");
-        let mut two = model.session(&options.threads(Threads::new(2).unwrap())).unwrap();
-        for (f, e) in two.run_tensors(inputs).unwrap().iter().zip(&found) {
-            assert_eq!(bits(&f.to_f32()), bits(&e.to_f32()), "{place} {isa}: two threads");
-        }
-    }
+    check_planned(b, inputs, 5e-5, place);
 }
 
 #[test]
@@ -71,7 +25,7 @@ fn convolutions() {
         for (c, o, groups) in [(3, 16, 1), (1, 8, 1), (8, 20, 1), (16, 16, 16), (12, 24, 3), (4, 4, 4)] {
             for (pads, strides) in [(Pads::SameUpper, vec![2, 2]), (Pads::symmetric(&[1, 0]), vec![])] {
                 let mut b = GraphBuilder::new("test");
-                let (x, data) = image(&mut b, &mut rng, source, &[2, c, 9, 7]);
+                let (x, data) = image(&mut b, &mut rng, "x", source, &[2, c, 9, 7]);
                 let w = weights(&mut b, &mut rng, &[o, c / groups, 3, 3]);
                 let bias = weights(&mut b, &mut rng, &[o]);
                 let activation = rng.pick(&[Activation::Relu, Activation::HARD_SWISH]);
@@ -95,7 +49,7 @@ fn convolutions_along_one_axis_and_three() {
     for source in SOURCES {
         for shape in [&[1, 5, 11][..], &[1, 9, 3, 4, 5]] {
             let mut b = GraphBuilder::new("test");
-            let (x, data) = image(&mut b, &mut rng, source, shape);
+            let (x, data) = image(&mut b, &mut rng, "x", source, shape);
             let rank = shape.len() - 2;
             let w: Vec<usize> = [10, shape[1]].into_iter().chain(vec![3; rank]).collect();
             let w = weights(&mut b, &mut rng, &w);
@@ -114,7 +68,7 @@ fn transposed_convolutions() {
         for (c, o, groups) in [(3, 8, 1), (16, 5, 1), (8, 8, 4)] {
             for pads in [Pads::SameUpper, Pads::symmetric(&[1, 2]), Pads::default()] {
                 let mut b = GraphBuilder::new("test");
-                let (x, data) = image(&mut b, &mut rng, source, &[1, c, 4, 6]);
+                let (x, data) = image(&mut b, &mut rng, "x", source, &[1, c, 4, 6]);
                 let w = weights(&mut b, &mut rng, &[c, o / groups, 3, 4]);
                 let op = ConvTranspose { strides: vec![2, 2], pads, groups, ..ConvTranspose::default() };
                 let y = b.op(op, &[x, w], "tested").unwrap();
@@ -132,7 +86,7 @@ fn pools() {
         for kind in [PoolKind::Max, PoolKind::Average, PoolKind::Lp] {
             for (pads, ceil_mode) in [(Pads::SameUpper, false), (Pads::symmetric(&[1, 1]), true)] {
                 let mut b = GraphBuilder::new("test");
-                let (x, data) = image(&mut b, &mut rng, source, &[2, 11, 8, 5]);
+                let (x, data) = image(&mut b, &mut rng, "x", source, &[2, 11, 8, 5]);
                 let (kernel, strides) = (vec![3, 2], vec![2, 2]);
                 let op =
                     Pool { kind, kernel, strides, pads, ceil_mode, count_include_pad: ceil_mode, ..Pool::default() };
@@ -150,7 +104,7 @@ fn a_dense_layer_reads_a_flattened_image_as_it_lies() {
     for source in SOURCES {
         for (n, c) in [(1, 16), (1, 11), (3, 8)] {
             let mut b = GraphBuilder::new("test");
-            let (x, data) = image(&mut b, &mut rng, source, &[n, c, 3, 4]);
+            let (x, data) = image(&mut b, &mut rng, "x", source, &[n, c, 3, 4]);
             let flat = b.flatten(x, "flat").unwrap();
             let w = weights(&mut b, &mut rng, &[10, c * 12]);
             let bias = weights(&mut b, &mut rng, &[10]);
@@ -207,7 +161,7 @@ fn a_maximum_knows_where_it_was() {
 fn a_residual_may_lie_where_the_output_lies() {
     let mut rng = Rng::new(37);
     let mut b = GraphBuilder::new("test");
-    let (x, data) = image(&mut b, &mut rng, "blocked", &[1, 16, 5, 5]);
+    let (x, data) = image(&mut b, &mut rng, "x", "blocked", &[1, 16, 5, 5]);
     let (w, v) = (weights(&mut b, &mut rng, &[16, 16, 1, 1]), weights(&mut b, &mut rng, &[16, 16, 1, 1]));
     let y = b.op(Conv::default(), &[x, w], "tested").unwrap();
     let r = b.op(Activate::new(Activation::Relu), &[x], "relu").unwrap();

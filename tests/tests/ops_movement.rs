@@ -2,56 +2,16 @@
 //! producer may give.
 
 use pocketnn::ops::activation::{Activate, Activation};
-use pocketnn::ops::conv::Conv;
 use pocketnn::ops::gather::Gather;
 use pocketnn::ops::movement::*;
 use pocketnn::ops::resize::{Coordinates, Resize, ResizeMode};
-use pocketnn::plan::interpret;
-use pocketnn::{DType, Dim, GraphBuilder, Model, Op, Options, Tensor, ValueId};
-use pocketnn_kernels::isa::Isa;
-use pocketnn_tests::support::{Rng, assert_close};
-
-/// Where the image of a test comes from: straight from the input, from one with channels last, or from a convolution.
-const SOURCES: [&str; 3] = ["plain", "channels last", "convolution"];
+use pocketnn::{DType, Dim, GraphBuilder, Model, Op, Options, Tensor};
+use pocketnn_tests::support::{Rng, SOURCES, check_planned, image};
 
 const SHAPE: [usize; 4] = [2, 16, 4, 6];
 
-fn image(b: &mut GraphBuilder, rng: &mut Rng, name: &str, source: &str, shape: [usize; 4]) -> (ValueId, Tensor) {
-    let [n, c, h, w] = shape;
-    let fed = if source == "channels last" { [n, h, w, c] } else { shape };
-    let x = b.input(name, DType::F32, fed.map(Dim::from));
-    let data = Tensor::new(&fed, rng.floats(fed.iter().product())).unwrap();
-    let x = match source {
-        "channels last" => b.transpose(x, &[0, 3, 1, 2], "first").unwrap(),
-        "convolution" => {
-            let w = b.constant("w", Tensor::new(&[c, c, 1, 1], rng.floats(c * c)).unwrap());
-            b.conv(x, w, None, Conv::default(), "first").unwrap()
-        }
-        _ => x,
-    };
-    (x, data)
-}
-
-/// Plans and runs the graph on every instruction set and compares with the interpretation; `tested` must have a kernel.
 fn check(b: GraphBuilder, inputs: &[Tensor], place: &str) {
-    let graph = b.finish().unwrap();
-    let expected = interpret(&graph, inputs, |_, _| Ok(())).unwrap();
-    for isa in Isa::available() {
-        let model = Model::new(graph.clone());
-        let mut session = model.session(&Options::default().isa(isa)).unwrap();
-        let found = session.run_tensors(inputs).unwrap();
-        for (f, e) in found.iter().zip(&expected) {
-            assert_eq!((f.dtype(), f.shape()), (e.dtype(), e.shape()), "{place} {isa}");
-            if e.dtype() == DType::F32 {
-                assert_close(&f.to_f32(), &e.to_f32(), 2e-5, 1e-5, || format!("{place} {isa}"));
-            } else {
-                assert!(f.same_bits(e), "{place} {isa}: expected {e:?}, found {f:?}");
-            }
-        }
-        let steps = session.plan().unwrap().steps();
-        let slow = steps.iter().find(|s| s.interpreted && s.name == "tested");
-        assert!(slow.is_none(), "{place} {isa}: no kernel for {slow:?}");
-    }
+    check_planned(b, inputs, 2e-5, place);
 }
 
 /// An op on an image from every source and constant operands, followed by something that takes its output as it comes.
@@ -59,7 +19,7 @@ fn on_images(op: impl Into<Op>, operands: &[Option<Tensor>], outputs: usize) {
     let op = op.into();
     for source in SOURCES {
         let (mut b, mut rng) = (GraphBuilder::new("test"), Rng::new(7));
-        let (x, data) = image(&mut b, &mut rng, "x", source, SHAPE);
+        let (x, data) = image(&mut b, &mut rng, "x", source, &SHAPE);
         let mut inputs = vec![Some(x)];
         for t in operands {
             inputs.push(t.as_ref().map(|t| b.constant("operand", t.clone())));
@@ -136,13 +96,13 @@ fn channels_become_pixels_and_back() {
 #[test]
 fn images_are_joined() {
     for axis in [1, -1, 2, 0] {
-        for sources in [["convolution", "convolution"], ["convolution", "plain"], ["plain", "channels last"]] {
+        for sources in [["blocked", "blocked"], ["blocked", "plain"], ["plain", "channels last"]] {
             for channels in [8, 5] {
                 let (mut b, mut rng) = (GraphBuilder::new("test"), Rng::new(3));
                 let mut other = SHAPE;
                 other[1] = if axis == 1 { channels } else { SHAPE[1] };
-                let (x, first) = image(&mut b, &mut rng, "x", sources[0], other);
-                let (y, second) = image(&mut b, &mut rng, "y", sources[1], SHAPE);
+                let (x, first) = image(&mut b, &mut rng, "x", sources[0], &other);
+                let (y, second) = image(&mut b, &mut rng, "y", sources[1], &SHAPE);
                 let joined = b.op(Concat { axis }, &[x, y, x], "tested").unwrap();
                 b.output(joined);
                 let next = b.op(Activate::new(Activation::Sigmoid), &[joined], "next").unwrap();

@@ -90,7 +90,7 @@ fn batch_norm(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let beta = cx.array("beta", beta)?;
     let mean = cx.array("moving_mean", mean)?;
     let variance = cx.array("moving_variance", variance)?;
-    let y = cx.op(BatchNorm { epsilon }, &[x, gamma, beta, mean, variance])?;
+    let y = cx.op(BatchNorm { epsilon, ..BatchNorm::default() }, &[x, gamma, beta, mean, variance])?;
     one(channels_back(cx, y, axis)?)
 }
 

@@ -47,7 +47,7 @@ fn batch(cx: &mut Node) -> Result<Lowered> {
     cx.no_output_from(1, "the statistics of a batch are those of training")?;
     let [scale, bias, mean, variance] = rest;
     if spatial {
-        let op = BatchNorm { epsilon };
+        let op = BatchNorm { epsilon, ..BatchNorm::default() };
         return one(cx.op(op, &[x.id, scale.id, bias.id, mean.id, variance.id], x.elem)?);
     }
     let inverse = inverse_root(cx, variance, epsilon)?;

@@ -150,6 +150,13 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `p` ahead of its use, into the second-level cache. Any address is allowed.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
+    /// Lane `i` becomes lane `index[i]` (0 to 7) of its own group of eight.
+    #[inline(always)]
+    fn permute(self, v: Self::V, index: Self::I) -> Self::V {
+        let (from, at) = (self.to_array(v), self.to_array(self.from_bits(index)));
+        let lanes: [f32; MAX_LANES] = std::array::from_fn(|i| from[i / 8 * 8 + (at[i].to_bits() & 7) as usize]);
+        self.load_slice(&lanes)
+    }
     /// All lanes 0.
     #[inline(always)]
     fn zero(self) -> Self::V {

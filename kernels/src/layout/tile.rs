@@ -77,6 +77,18 @@ pub(crate) unsafe fn clear_halo<S: Simd>(s: S, g: &Blocked, block: *mut f32) {
     });
 }
 
+/// The first eight floats.
+#[inline(always)]
+fn eight(x: &[f32]) -> [f32; BLOCK] {
+    std::array::from_fn(|i| x[..BLOCK][i])
+}
+
+/// Eight positions of eight channels as eight channels of eight positions, and back.
+#[inline(always)]
+fn transposed(x: &[[f32; BLOCK]; BLOCK]) -> [[f32; BLOCK]; BLOCK] {
+    std::array::from_fn(|i| std::array::from_fn(|j| x[j][i]))
+}
+
 struct PackBlock<'a> {
     order: Order,
     x: &'a [f32],
@@ -104,7 +116,13 @@ impl Kernel for PackBlock<'_> {
                         let start = base + c.min(channels - 1) * positions;
                         &x[start..start + w]
                     });
-                    for (i, pixel) in pixels.iter_mut().enumerate() {
+                    let eights = w / BLOCK * BLOCK;
+                    for i in (0..eights).step_by(BLOCK) {
+                        let rows =
+                            std::array::from_fn(|c| if c < channels { eight(&planes[c][i..]) } else { [0.0; BLOCK] });
+                        pixels[i..i + BLOCK].copy_from_slice(&transposed(&rows));
+                    }
+                    for (i, pixel) in pixels.iter_mut().enumerate().skip(eights) {
                         *pixel = std::array::from_fn(|c| if c < channels { planes[c][i] } else { 0.0 });
                     }
                 }
@@ -142,8 +160,17 @@ impl Kernel for UnpackPlanes<'_> {
         for line in 0..d * h {
             let start = g.offset(image, block, [line / h, line % h, 0]);
             let (pixels, _) = x[start..start + w * BLOCK].as_chunks::<BLOCK>();
+            let mut eights = pixels.chunks_exact(BLOCK);
+            for (i, eight) in (&mut eights).enumerate() {
+                let Some(eight) = eight.first_chunk::<BLOCK>() else { continue };
+                let rows = transposed(eight);
+                for (row, plane) in rows.iter().zip(y.chunks_exact_mut(d * h * w)) {
+                    plane[line * w + i * BLOCK..][..BLOCK].copy_from_slice(row);
+                }
+            }
+            let rest = eights.remainder();
             for (c, plane) in y.chunks_exact_mut(d * h * w).enumerate() {
-                for (v, pixel) in plane[line * w..(line + 1) * w].iter_mut().zip(pixels) {
+                for (v, pixel) in plane[(line + 1) * w - rest.len()..(line + 1) * w].iter_mut().zip(rest) {
                     *v = pixel[c];
                 }
             }

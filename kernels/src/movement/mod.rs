@@ -1,12 +1,15 @@
 //! Elements moved, repeated or left in place: no arithmetic.
 //!
-//! [`Strided`] copies regions of row-major tensors, [`Images`] regions of blocked ones; [`Select`] chooses by tables.
+//! [`Strided`] copies regions of row-major tensors, [`Images`] regions of blocked ones; [`Select`] chooses by tables,
+//! [`Pick`] channels of blocked images.
 
 mod images;
+mod pick;
 mod select;
 mod strided;
 
 pub use images::{Corner, Images};
+pub use pick::{MOST, Pick};
 pub use select::Select;
 pub use strided::{Axis, Strided};
 

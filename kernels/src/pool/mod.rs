@@ -41,6 +41,10 @@ pub struct Pool {
     isa: Isa,
     desc: PoolDesc,
     output: Blocked,
+    /// The windows of every axis.
+    clips: [Vec<Clip>; 3],
+    /// Outputs of a row whose windows are not clipped.
+    whole: Range<usize>,
 }
 
 const NAME: &str = "pool";
@@ -72,7 +76,10 @@ impl Pool {
         if desc.input.checked_len().is_none() || output.checked_len().is_none() {
             return Err(Error::new(NAME, format!("{:?} to {output:?} is too large", desc.input)));
         }
-        Ok(Self { isa, desc, output })
+        let windows = if output.is_empty() { [0; 3] } else { desc.output };
+        let clips = std::array::from_fn(|axis| (0..windows[axis]).map(|o| Clip::new(&desc, axis, o)).collect());
+        let whole = whole(&desc);
+        Ok(Self { isa, desc, output, clips, whole })
     }
     /// Geometry of the output.
     pub fn output(&self) -> Blocked {
@@ -98,22 +105,35 @@ impl Pool {
         });
         Ok(())
     }
-    /// Taps of window `o` that lie inside the image, and how many count for a mean that counts padding.
-    fn clip(&self, axis: usize, o: usize) -> (Range<usize>, usize) {
-        let d = &self.desc;
+}
+
+/// The taps of one window of one axis that lie inside the image.
+#[derive(Clone, Copy, Debug)]
+struct Clip {
+    /// Their number.
+    taps: usize,
+    /// Position of the first one in the image.
+    at: usize,
+    /// Taps that count for a mean that counts padding.
+    counted: usize,
+}
+
+impl Clip {
+    fn new(d: &PoolDesc, axis: usize, o: usize) -> Self {
         let (kernel, dilation, (before, after)) = (d.kernel[axis], d.dilation[axis], d.pads[axis]);
         let start = o * d.stride[axis];
         // Taps below a position: those k with start + k * dilation < position.
         let below = |position: usize| position.saturating_sub(start).div_ceil(dilation).min(kernel);
         let (first, end) = (below(before), below(before + d.input.size[axis]));
-        (first..end.max(first), below(before + d.input.size[axis] + after))
+        let at = (start + first * dilation).saturating_sub(before);
+        Self { taps: end.saturating_sub(first), at, counted: below(before + d.input.size[axis] + after) }
     }
-    /// Windows of the last axis that lie inside the image as a whole.
-    fn whole(&self) -> Range<usize> {
-        let d = &self.desc;
-        let span = (d.kernel[2] - 1) * d.dilation[2] + 1;
-        let first = d.pads[2].0.div_ceil(d.stride[2]).min(d.output[2]);
-        let fits = (d.input.size[2] + d.pads[2].0).checked_sub(span).map_or(0, |free| free / d.stride[2] + 1);
-        first..fits.min(d.output[2]).max(first)
-    }
+}
+
+/// Windows of the last axis that lie inside the image as a whole.
+fn whole(d: &PoolDesc) -> Range<usize> {
+    let span = (d.kernel[2] - 1) * d.dilation[2] + 1;
+    let first = d.pads[2].0.div_ceil(d.stride[2]).min(d.output[2]);
+    let fits = (d.input.size[2] + d.pads[2].0).checked_sub(span).map_or(0, |free| free / d.stride[2] + 1);
+    first..fits.min(d.output[2]).max(first)
 }

@@ -3,7 +3,6 @@
 use super::{Pool, PoolKind};
 use crate::isa::{Kernel, Lanes, Simd};
 use crate::layout::BLOCK;
-use std::ops::Range;
 
 /// Pools the blocks from `first` on into `y`, which holds whole blocks.
 pub fn run(pool: &Pool, first: usize, x: &[f32], y: &mut [f32]) {
@@ -146,61 +145,105 @@ impl Blocks<'_> {
 /// Outputs of a strip.
 const STRIP: usize = 4;
 
+/// A row of outputs: the rows of the image that its windows cover.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Offset of the first row of the first slice, and how many of each.
+    start: usize,
+    slices: usize,
+    rows: usize,
+    /// Windows counted over depth and height, for a mean.
+    counted: usize,
+}
+
 impl Pool {
     #[inline(always)]
     fn line<L: Lanes, F: Fold>(&self, l: L, f: F, x: &[f32], [oz, oy]: [usize; 2], y: &mut [f32]) {
-        let (z, nz) = self.clip(0, oz);
-        let (v, nv) = self.clip(1, oy);
-        let counts_padding = matches!(self.desc.kind, PoolKind::Average { count_padding: true });
-        let rows = if counts_padding { nz * nv } else { z.len() * v.len() };
-        let whole = self.whole();
-        let mut o = 0;
-        while o < self.output.size[2] {
-            let inside = whole.contains(&o);
-            let (k, counted) = self.clip(2, o);
-            let count = rows * if counts_padding { counted } else { k.len() };
-            if inside && o + STRIP <= whole.end {
-                self.strip::<L, F, STRIP>(l, f, x, [z.clone(), v.clone(), k], [oz, oy, o], count, y);
-                o += STRIP;
-            } else {
-                self.strip::<L, F, 1>(l, f, x, [z.clone(), v.clone(), k], [oz, oy, o], count, y);
-                o += 1;
-            }
+        let (z, v, d) = (self.clips[0][oz], self.clips[1][oy], &self.desc);
+        let counts_padding = matches!(d.kind, PoolKind::Average { count_padding: true });
+        let line = Line {
+            start: d.input.offset(0, 0, [z.at, v.at, 0]),
+            slices: if v.taps == 0 { 0 } else { z.taps },
+            rows: v.taps,
+            counted: if counts_padding { z.counted * v.counted } else { z.taps * v.taps },
+        };
+        for o in (0..self.whole.start).chain(self.whole.end..self.output.size[2]) {
+            let clip = self.clips[2][o];
+            let count = line.counted * if counts_padding { clip.counted } else { clip.taps };
+            let sums = self.sums::<L, F, 1>(l, f, x, line, clip.at, clip.taps, d.stride[2], d.dilation[2]);
+            l.store_slice(&mut y[o * BLOCK..], f.end(l, sums[0], count));
+        }
+        match (d.kernel[2], d.stride[2], d.dilation[2]) {
+            (2, 2, 1) => self.strips::<L, F>(l, f, x, line, y, 2, 2, 1),
+            (3, 2, 1) => self.strips::<L, F>(l, f, x, line, y, 3, 2, 1),
+            (3, 1, 1) => self.strips::<L, F>(l, f, x, line, y, 3, 1, 1),
+            (5, 1, 1) => self.strips::<L, F>(l, f, x, line, y, 5, 1, 1),
+            (kernel, stride, dilation) => self.strips::<L, F>(l, f, x, line, y, kernel, stride, dilation),
         }
     }
 
-    /// `P` neighbouring outputs whose windows have the same taps inside the image.
+    /// The outputs whose windows are not clipped. Inlined with constants for the usual windows, so that their loops unroll.
     #[inline(always)]
-    fn strip<L: Lanes, F: Fold, const P: usize>(
+    fn strips<L: Lanes, F: Fold>(
         &self,
         l: L,
         f: F,
         x: &[f32],
-        taps: [Range<usize>; 3],
-        at: [usize; 3],
-        count: usize,
+        line: Line,
         y: &mut [f32],
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
     ) {
+        let (mut o, end, before) = (self.whole.start, self.whole.end, self.desc.pads[2].0);
+        let count = line.counted * kernel;
+        while o + STRIP <= end {
+            let sums = self.sums::<L, F, STRIP>(l, f, x, line, o * stride - before, kernel, stride, dilation);
+            let y = &mut y[o * BLOCK..(o + STRIP) * BLOCK];
+            for p in 0..STRIP {
+                l.store_slice(&mut y[p * BLOCK..], f.end(l, sums[p], count));
+            }
+            o += STRIP;
+        }
+        while o < end {
+            let sums = self.sums::<L, F, 1>(l, f, x, line, o * stride - before, kernel, stride, dilation);
+            l.store_slice(&mut y[o * BLOCK..], f.end(l, sums[0], count));
+            o += 1;
+        }
+    }
+
+    /// `P` neighbouring outputs whose windows have the same taps inside the image; `at` is the column of the first one.
+    #[inline(always)]
+    fn sums<L: Lanes, F: Fold, const P: usize>(
+        &self,
+        l: L,
+        f: F,
+        x: &[f32],
+        line: Line,
+        at: usize,
+        taps: usize,
+        stride: usize,
+        dilation: usize,
+    ) -> [L::V; P] {
         let (d, g) = (&self.desc, &self.desc.input);
-        let place = |axis: usize, k: usize| at[axis] * d.stride[axis] + k * d.dilation[axis] - d.pads[axis].0;
-        let (step, tap) = (d.stride[2] * BLOCK, d.dilation[2] * BLOCK);
         let mut sums = [l.splat(F::START); P];
-        let [z, v, k] = taps;
-        if !k.is_empty() {
-            for (kz, ky) in z.flat_map(|kz| v.clone().map(move |ky| (kz, ky))) {
-                let start = g.offset(0, 0, [place(0, kz), place(1, ky), place(2, k.start)]);
-                let row = &x[start..][..(k.len() - 1) * tap + (P - 1) * step + BLOCK];
-                for i in 0..k.len() {
+        if taps == 0 {
+            return sums;
+        }
+        let (slice, row) = (d.dilation[0] * g.slice_stride(), d.dilation[1] * g.row_stride());
+        let width = ((taps - 1) * dilation + (P - 1) * stride + 1) * BLOCK;
+        for z in 0..line.slices {
+            for v in 0..line.rows {
+                let x = &x[line.start + z * slice + v * row + at * BLOCK..][..width];
+                for i in 0..taps {
                     for p in 0..P {
                         // SAFETY: tap `i` of output `p` lies in the row that was sliced just now.
-                        sums[p] = f.add(l, sums[p], unsafe { l.load(row.as_ptr().add(i * tap + p * step)) });
+                        let x = unsafe { l.load(x.as_ptr().add((i * dilation + p * stride) * BLOCK)) };
+                        sums[p] = f.add(l, sums[p], x);
                     }
                 }
             }
         }
-        let y = &mut y[at[2] * BLOCK..][..P * BLOCK];
-        for p in 0..P {
-            l.store_slice(&mut y[p * BLOCK..], f.end(l, sums[p], count));
-        }
+        sums
     }
 }

@@ -49,6 +49,21 @@ pub fn select<T: Copy>(x: &[T], shape: &[usize], tables: &[Vec<Option<usize>>], 
     y
 }
 
+/// Channels of images `[N, C, positions]` chosen in any order: output channel `i` is channel `pick[i]` of the images' channels one
+/// after another. Each image comes with its channels.
+///
+/// # Panics
+/// When there is no such channel.
+pub fn pick<T: Copy>(x: &[(&[T], usize)], n: usize, positions: usize, pick: &[usize]) -> Vec<T> {
+    let mut y = Vec::with_capacity(n * pick.len() * positions);
+    for image in 0..n {
+        let planes: Vec<&[T]> =
+            x.iter().flat_map(|(x, c)| (0..*c).map(move |i| &x[(image * c + i) * positions..][..positions])).collect();
+        pick.iter().for_each(|&c| y.extend_from_slice(planes[c]));
+    }
+    y
+}
+
 /// The table of a slice: `len` elements from `start` on, `step` apart.
 pub fn slice_table(start: usize, step: isize, len: usize) -> Vec<Option<usize>> {
     (0..len).map(|i| usize::try_from(start as isize + i as isize * step).ok()).collect()

@@ -4,7 +4,7 @@ use super::attrs::{AttrValue, attributes};
 use super::infer::{Infer, ValueType};
 use super::{Operator, elementwise};
 use crate::kernels::elementwise::Unary;
-use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
+use crate::plan::{FormatCx, Formats, InPlace, LowerCx, Lowered};
 use crate::{DType, Result, Tensor};
 use serde_json::Value;
 
@@ -82,6 +82,9 @@ impl Operator for Activate {
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         if cx.out_ty(0).dtype == DType::F32 { cx.follow(0) } else { cx.plain() }
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Once
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         elementwise::lower::lower_map(cx, self.kind)

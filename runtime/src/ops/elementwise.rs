@@ -6,7 +6,7 @@ use super::attrs::{attr_enum, attributes};
 use super::infer::{Infer, ValueType, broadcast};
 use crate::kernels::elementwise::{self as kernel, Kind, Number};
 use crate::kernels::reference::elementwise as reference;
-use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
+use crate::plan::{FormatCx, Formats, InPlace, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, with_dtype};
 
 pub(crate) mod lower;
@@ -357,6 +357,9 @@ impl Operator for Unary {
     fn formats(&self, cx: &FormatCx) -> Formats {
         self.choose(cx)
     }
+    fn place(&self) -> InPlace {
+        InPlace::Once
+    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)
     }
@@ -417,6 +420,9 @@ impl Operator for Binary {
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         self.choose(cx)
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Once
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)
@@ -479,6 +485,9 @@ impl Operator for PRelu {
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         Self::choose(cx)
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Once
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         Self::kernel(cx)

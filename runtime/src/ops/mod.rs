@@ -11,7 +11,7 @@
 
 pub mod attrs;
 pub mod infer;
-mod operands;
+pub(crate) mod operands;
 
 pub mod activation;
 pub mod conv;
@@ -27,7 +27,7 @@ pub mod resize;
 pub mod softmax;
 
 use crate::format::packed::Form;
-use crate::plan::{FormatCx, Formats, Halo, LowerCx, Lowered};
+use crate::plan::{FormatCx, Formats, Halo, InPlace, LowerCx, Lowered, Parts};
 use crate::{Error, Result, Tensor};
 use attrs::{Attributes, Fields};
 use infer::{Fact, Infer, ValueType};
@@ -55,6 +55,16 @@ pub trait Operator: std::fmt::Debug + Send + Sync {
     /// The memory formats it wants of its inputs and gives its outputs. Everything plain unless the op says otherwise.
     fn formats(&self, cx: &FormatCx) -> Formats {
         cx.plain()
+    }
+
+    /// The pieces of its input or output, when it only cuts or joins.
+    fn parts(&self, _cx: &FormatCx) -> Option<Parts> {
+        None
+    }
+
+    /// Whether its output may lie where an input lies, so that both should have one halo.
+    fn place(&self) -> InPlace {
+        InPlace::Never
     }
 
     /// Zeros it wants around a blocked image input (padding that it reads from memory).
@@ -123,7 +133,7 @@ op_table! {
     dense: Dense Einsum MatMul;
     elementwise: Binary Cast PRelu Unary Where;
     gather: CumSum EyeLike Gather GatherElements GatherNd NonZero OneHot ScatterElements ScatterNd TopK Trilu;
-    movement: Concat ConstantOfShape DepthToSpace Expand Identity Pad Range Reshape Reverse Shape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze;
+    movement: Concat ConstantOfShape DepthToSpace Expand Identity Pad Pick Range Reshape Reverse Shape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze;
     norm: BatchNorm GroupNorm LayerNorm Lrn;
     pool: MaxPoolWithIndices Pool;
     recurrent: Gru Lstm Rnn;

@@ -3,14 +3,15 @@
 use super::Operator;
 use super::attrs::attributes;
 use super::elementwise::lower::done;
-use super::elementwise::{cast, operand};
+use super::elementwise::{cast, eval_unary, operand};
 use super::infer::{Infer, ValueType, broadcast, normalize_axis};
 use crate::dim::show_shape;
 use crate::kernels::activation::{Activation, Map};
+use crate::kernels::elementwise::Unary;
 use crate::kernels::norm as kernel;
 use crate::kernels::par::Parallel;
 use crate::kernels::reference::{elementwise, norm as reference};
-use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
+use crate::plan::{Compute, Format, FormatCx, Formats, InPlace, Io, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor};
 
 attributes! {
@@ -19,6 +20,8 @@ attributes! {
     pub struct BatchNorm {
         /// Added to the variance.
         pub epsilon: f32 = 1e-5,
+        /// Applied to the result.
+        pub activation: Activation = Activation::Identity,
     }
     /// Normalises groups of channels over their positions. Inputs `x [N, C, ...]`, optional `scale [C]`, optional `bias [C]`.
     /// Instance normalisation has as many groups as channels (`groups` = 0).
@@ -120,12 +123,16 @@ impl Operator for BatchNorm {
         let (scale, bias) = (parameter(inputs, 1), parameter(inputs, 2));
         let epsilon = f64::from(self.epsilon);
         let y = reference::batch(&x.to_f64(), x.shape(), &mean, &variance, scale.as_deref(), bias.as_deref(), epsilon);
-        result(y, x)
+        let y = result(y, x)?;
+        if self.activation == Activation::Identity { Ok(y) } else { eval_unary(Unary::Map(self.activation), &y[0]) }
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         let constant = (1..5).all(|i| cx.constant(i).is_some());
         let images = matches!(cx.format(0), Format::Blocked | Format::ChannelsLast);
         if constant && images { cx.follow(0) } else { cx.plain() }
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Once
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let x = cx.input(0)?;
@@ -137,11 +144,16 @@ impl Operator for BatchNorm {
         let (a, b) = kernel::Affine::of_batch(&scale, &bias, &mean, &variance, self.epsilon);
         let (n, c, positions) = (x.shape[0], x.shape[1], x.shape[2..].iter().product::<usize>());
         let affine = match x.format {
-            Format::Blocked => kernel::Affine::blocked(cx.isa(), cx.output(0).blocked()?, a, b)?,
+            Format::Blocked => kernel::Affine::blocked(cx.isa(), x.blocked()?, cx.output(0).blocked()?, a, b)?,
             Format::ChannelsLast => kernel::Affine::new(cx.isa(), [n * positions, c, 1], a, b)?,
             _ => kernel::Affine::new(cx.isa(), [n, c, positions], a, b)?,
         };
-        carried(cx, move |_, y, par| affine.apply_in_place(y, par))
+        let affine = affine.then(self.activation);
+        let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+            let y = io.output(0);
+            done(if io.in_place(0) { affine.apply_in_place(y, par) } else { affine.apply(io.input(0), y, par) });
+        };
+        Ok(Compute::function("scale and shift", run).in_place(0).into())
     }
 }
 
@@ -178,6 +190,9 @@ impl Operator for GroupNorm {
         let channels = cx.shape(0).get(1).copied().unwrap_or(0);
         let fits = self.groups(channels).is_ok_and(|g| kernel::Group::can_block(channels, g));
         if cx.format(0) == Format::Blocked && fits { cx.follow(0) } else { cx.plain() }
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Once
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let x = cx.input(0)?;

@@ -19,7 +19,7 @@ impl Affine {
     pub fn of(e: &Editor, n: &Node) -> Option<(ValueId, Self)> {
         let &[y] = n.outputs.as_slice() else { return None };
         let (x, f) = match &n.op {
-            Op::BatchNorm(b) => ((*n.inputs.first()?)?, Self::norm(e, n, b)?),
+            Op::BatchNorm(b) if b.activation == Activation::Identity => ((*n.inputs.first()?)?, Self::norm(e, n, b)?),
             Op::Activate(Activate { kind: Activation::Linear { a, b } }) => {
                 let f = Self { axis: None, scale: vec![f64::from(*a)], shift: vec![f64::from(*b)] };
                 ((*n.inputs.first()?)?, f)
@@ -128,5 +128,5 @@ fn emit(e: &mut Editor, slot: usize, x: ValueId, f: &Affine) -> bool {
     let all = [("scale", scale), ("shift", shift), ("mean", mean), ("variance", var)];
     let inputs: Vec<Option<ValueId>> =
         std::iter::once(Some(x)).chain(all.map(|(name, t)| Some(e.add_constant(name, t)))).collect();
-    e.rewrite(slot, BatchNorm { epsilon: 0.0 }, &inputs)
+    e.rewrite(slot, BatchNorm { epsilon: 0.0, ..BatchNorm::default() }, &inputs)
 }

@@ -66,6 +66,7 @@ fn with_activation(op: &Op, kind: Activation) -> Option<Op> {
         Op::Conv(c) => &mut c.activation,
         Op::ConvTranspose(c) => &mut c.activation,
         Op::Dense(d) => &mut d.activation,
+        Op::BatchNorm(b) => &mut b.activation,
         Op::Binary(b) if !matches!(b.kind.class(), crate::ops::elementwise::BinaryClass::Compare(_)) => {
             &mut b.activation
         }

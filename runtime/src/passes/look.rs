@@ -113,6 +113,7 @@ pub(super) fn not_negative(e: &Editor, v: ValueId) -> bool {
         Op::Conv(c) => positive(&c.activation),
         Op::ConvTranspose(c) => positive(&c.activation),
         Op::Dense(d) => positive(&d.activation),
+        Op::BatchNorm(b) => positive(&b.activation),
         Op::Binary(b) => positive(&b.activation),
         Op::Softmax(s) => !s.log,
         _ => false,

@@ -14,13 +14,17 @@
 
 mod activation;
 mod affine;
+mod channels;
+mod cuts;
 mod dedup;
 mod edit;
 mod fold;
 mod fuse;
 mod gelu;
+mod global;
 mod identity;
 mod look;
+mod mixture;
 mod norm;
 mod pad;
 mod product;
@@ -70,6 +74,8 @@ const STAGES: &[&[Pass]] = &[
         ("identity", identity::run),
         ("product", product::run),
         ("pixel_shuffle", shuffle::run),
+        ("channels", channels::run),
+        ("cuts", cuts::run),
         ("transpose", transpose::run),
         ("activation", activation::run),
         ("gelu", gelu::run),
@@ -77,6 +83,8 @@ const STAGES: &[&[Pass]] = &[
         ("scale", scale::run),
         ("affine", affine::run),
         ("pad", pad::run),
+        ("global_pool", global::run),
+        ("mixture", mixture::run),
     ],
     &[("fuse_residual", fuse::residual), ("fuse_activation", fuse::activation)],
     &[

@@ -5,7 +5,7 @@
 //! that a step's views are handed out without further checks.
 
 use crate::format::map::{ALIGN, OwnedBytes, cast};
-use crate::{Element, Error, Result, Tensor};
+use crate::{DType, Element, Error, Result, Tensor};
 use std::ops::Range;
 
 /// Where a value lies.
@@ -60,9 +60,12 @@ impl Program {
     }
 }
 
+/// Alignment of values that are parts of others: enough for every element type.
+pub(super) const PART: usize = 16;
+
 fn check(s: &Operands, bytes: usize) -> std::result::Result<(), String> {
     let inside =
-        |r: &Range<usize>| r.start <= r.end && r.end <= bytes && (r.is_empty() || r.start.is_multiple_of(ALIGN));
+        |r: &Range<usize>| r.start <= r.end && r.end <= bytes && (r.is_empty() || r.start.is_multiple_of(PART));
     let overlap = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
     let mut written: Vec<&Range<usize>> = s.outputs.iter().collect();
     written.push(&s.scratch);
@@ -133,11 +136,15 @@ impl<'a> Arena<'a> {
     pub fn view<T: Element>(&self, range: &Range<usize>) -> &[T] {
         cast(&self.as_slice()[range.clone()])
     }
-    /// The elements of a range, to write.
+    /// The elements of a range, to write. Bytes that are no truth value become true.
     pub fn view_mut<T: Element>(&mut self, range: &Range<usize>) -> &mut [T] {
         let part = &mut self.as_mut_slice()[range.clone()];
         assert!(part.as_ptr().addr().is_multiple_of(align_of::<T>()));
-        // SAFETY: aligned (checked); every bit pattern the runtime stores is valid for the sealed element types.
+        if T::DTYPE == DType::Bool {
+            part.iter_mut().for_each(|b| *b = u8::from(*b != 0));
+        }
+        // SAFETY: aligned (checked); every bit pattern is valid for the sealed element types except `bool`, whose bytes were made 0
+        // or 1 just now.
         unsafe { std::slice::from_raw_parts_mut(part.as_mut_ptr().cast(), part.len() / size_of::<T>()) }
     }
     /// The views of one step.
@@ -229,8 +236,14 @@ impl<'s> Io<'s> {
     fn take<T: Element>(&mut self, r: Range<usize>, bit: usize) -> &'s mut [T] {
         assert!(bit < 64 && self.taken & (1 << bit) == 0, "output {bit} was taken before");
         self.taken |= 1 << bit;
-        // SAFETY: the range lies inside the arena, starts on a cache line, overlaps nothing else of this step (checked by
-        // `Program::new`), and is handed out once. Every bit pattern the runtime stores is valid for the element types.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.add(r.start).cast(), r.len() / size_of::<T>()) }
+        // SAFETY: the range lies inside the arena, is aligned for every element type, overlaps nothing else of this step (checked by
+        // `Program::new`), and is handed out once.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.memory.add(r.start), r.len()) };
+        // Truth values must be 0 or 1 before anyone has written them; in place they are the operand's.
+        if T::DTYPE == DType::Bool && !(bit == 0 && self.operands.in_place.is_some()) {
+            bytes.fill(0);
+        }
+        // SAFETY: as above; every bit pattern is valid for the other sealed element types.
+        unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), r.len() / size_of::<T>()) }
     }
 }

@@ -2,34 +2,50 @@
 
 use super::arena::Io;
 use super::format::{Format, Placement};
-use super::step::{Compute, Lowered, Step};
-use crate::{DType, Error, Result, with_dtype};
-use pocketnn_kernels::layout::{BLOCK, Blocked};
-use pocketnn_kernels::par::{Parallel, for_each_part};
+use super::step::{Compute, Lowered};
+use crate::ops::elementwise::lower::done;
+use crate::ops::operands::by_size;
+use crate::{DType, Error, Result};
+use pocketnn_kernels::isa::Isa;
+use pocketnn_kernels::layout::{BLOCK, Order, pack, unpack};
+use pocketnn_kernels::movement::Strided;
+use pocketnn_kernels::par::{Parallel, Serial};
 
 /// Turns a value of one format into another.
 ///
 /// # Errors
 /// When there is no such conversion.
-pub(super) fn convert(from: &Placement, to: &Placement) -> Result<Lowered> {
+pub(super) fn convert(isa: Isa, from: &Placement, to: &Placement) -> Result<Lowered> {
     match (from.format, to.format) {
         (a, b) if a == b && from.halo == to.halo => Ok(Lowered::Alias(0)),
         (Format::Plain | Format::ChannelsLast, Format::Blocked) => {
-            let last = from.format == Format::ChannelsLast;
-            Ok(Compute::new(ToBlocked { geometry: to.blocked()?, last }).into())
-        }
-        (Format::Blocked | Format::Flattened { .. }, Format::Plain | Format::ChannelsLast) => {
-            let g = from.blocked()?;
-            let whole = g.c.is_multiple_of(BLOCK) || g.n == 1;
-            let last = to.format == Format::ChannelsLast;
-            // One position: channels lie one after the other already, whatever the order is called.
-            if g.positions() == 1 && !g.has_halo() && whole {
+            let (g, order) = (to.blocked()?, order(from.format));
+            if from.format == Format::Plain && one_position(to)? && g.c.is_multiple_of(BLOCK) {
                 return Ok(Lowered::Alias(0));
             }
-            Ok(Compute::new(FromBlocked { geometry: g, last }).into())
+            let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+                done(pack(isa, order, io.input(0), &g, io.output(0), par));
+            };
+            Ok(Compute::function("to blocked", run).into())
         }
-        (Format::Plain, Format::ChannelsLast) => Ok(permute(from, &channels_to(from.shape.len(), true))),
-        (Format::ChannelsLast, Format::Plain) => Ok(permute(from, &channels_to(from.shape.len(), false))),
+        (Format::Blocked | Format::Flattened { .. }, Format::Plain | Format::ChannelsLast) => {
+            let (g, order) = (from.blocked()?, order(to.format));
+            // Channels lie one after the other already, whatever the order is called.
+            if one_position(from)? && (g.c.is_multiple_of(BLOCK) || g.n == 1) {
+                return Ok(Lowered::Alias(0));
+            }
+            let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+                done(unpack(isa, order, io.input(0), &g, io.output(0), par));
+            };
+            Ok(Compute::function("from blocked", run).into())
+        }
+        (Format::Plain, Format::ChannelsLast) | (Format::ChannelsLast, Format::Plain) => {
+            let (dtype, copy) = (from.dtype, permuted(from)?);
+            let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+                by_size!(dtype, T => done(copy.apply(io.input::<T>(0), io.output::<T>(0), par)));
+            };
+            Ok(Compute::function("transpose", run).into())
+        }
         (a, b) => Err(Error::graph(format!("no conversion from {a:?} to {b:?}"))),
     }
 }
@@ -39,143 +55,28 @@ pub(super) fn is_transpose(from: Format, to: Format) -> bool {
     matches!((from, to), (Format::Plain, Format::ChannelsLast) | (Format::ChannelsLast, Format::Plain))
 }
 
-/// Stored axes of the target in terms of the stored axes of the source.
-fn channels_to(rank: usize, last: bool) -> Vec<usize> {
-    if last {
-        std::iter::once(0).chain(2..rank).chain([1]).collect()
-    } else {
-        [0, rank - 1].into_iter().chain(1..rank - 1).collect()
-    }
+fn order(format: Format) -> Order {
+    if format == Format::ChannelsLast { Order::Interleaved } else { Order::Planar }
 }
 
-fn permute(from: &Placement, perm: &[usize]) -> Lowered {
+/// True for a blocked image of one position without a halo.
+fn one_position(p: &Placement) -> Result<bool> {
+    let g = p.blocked()?;
+    Ok(g.positions() == 1 && !g.has_halo())
+}
+
+/// The copy between channels first and channels last: `from` is one of them, the result the other.
+fn permuted(from: &Placement) -> Result<Strided> {
+    let rank = from.shape.len();
     let mut stored = from.shape.clone();
-    if from.format == Format::ChannelsLast {
+    let perm: Vec<usize> = if from.format == Format::ChannelsLast {
         let c = stored.remove(1);
         stored.push(c);
-    }
-    let (dtype, perm) = (from.dtype, perm.to_vec());
-    Compute::function("transpose", move |io, _| {
-        with_dtype!(dtype, T => {
-            let x = io.input::<T>(0);
-            permuted(x, &stored, &perm, io.output::<T>(0));
-        });
-    })
-    .into()
-}
-
-/// Row-major permutation of axes.
-fn permuted<T: Copy>(x: &[T], shape: &[usize], perm: &[usize], y: &mut [T]) {
-    if x.is_empty() {
-        return;
-    }
-    let mut strides = vec![1; shape.len()];
-    for i in (0..shape.len().saturating_sub(1)).rev() {
-        strides[i] = strides[i + 1] * shape[i + 1];
-    }
-    let (extent, stride): (Vec<usize>, Vec<usize>) = perm.iter().map(|&p| (shape[p], strides[p])).unzip();
-    let (last, step) = (extent[extent.len() - 1], stride[stride.len() - 1]);
-    let mut index = vec![0; extent.len() - 1];
-    let mut base = 0;
-    for row in y.chunks_exact_mut(last) {
-        for (i, v) in row.iter_mut().enumerate() {
-            *v = x[base + i * step];
-        }
-        for a in (0..index.len()).rev() {
-            index[a] += 1;
-            base += stride[a];
-            if index[a] < extent[a] {
-                break;
-            }
-            base -= index[a] * stride[a];
-            index[a] = 0;
-        }
-    }
-}
-
-/// Rows of a blocked image: calls `f(n, block, row-major row index, offset of the row's first position)`.
-fn rows(g: &Blocked, n: usize, b: usize, mut f: impl FnMut(usize, usize)) {
-    let [d, h, _] = g.size;
-    for z in 0..d {
-        for y in 0..h {
-            f(z * h + y, g.offset(n, b, [z, y, 0]));
-        }
-    }
-}
-
-struct ToBlocked {
-    geometry: Blocked,
-    last: bool,
-}
-
-impl Step for ToBlocked {
-    fn run(&self, io: &mut Io<'_>, par: &dyn Parallel) {
-        let (g, x) = (&self.geometry, io.input::<f32>(0));
-        let (blocks, len, positions, width) = (g.blocks(), g.block_len(), g.positions(), g.size[2]);
-        // A part is one channel block of one image.
-        for_each_part(par, &mut io.output::<f32>(0)[..g.n * blocks * len], len, &|i, out| {
-            let (n, b) = (i / blocks, i % blocks);
-            g.clear_halo(out);
-            let live = BLOCK.min(g.c - b * BLOCK);
-            rows(g, n, b, |row, offset| {
-                let line = &mut out[offset - i * len..][..width * BLOCK];
-                for (p, cell) in line.chunks_exact_mut(BLOCK).enumerate() {
-                    let at = row * width + p;
-                    for (c, v) in cell.iter_mut().enumerate() {
-                        let channel = b * BLOCK + c;
-                        let from = if self.last {
-                            (n * positions + at) * g.c + channel
-                        } else {
-                            (n * g.c + channel) * positions + at
-                        };
-                        *v = if c < live { x[from] } else { 0.0 };
-                    }
-                }
-            });
-        });
-    }
-    fn algorithm(&self) -> String {
-        "to blocked".to_string()
-    }
-}
-
-struct FromBlocked {
-    geometry: Blocked,
-    last: bool,
-}
-
-impl Step for FromBlocked {
-    fn run(&self, io: &mut Io<'_>, par: &dyn Parallel) {
-        let (g, x) = (&self.geometry, io.input::<f32>(0));
-        let (positions, width) = (g.positions(), g.size[2]);
-        let y = io.output::<f32>(0);
-        if y.is_empty() {
-            return;
-        }
-        let _ = par;
-        for n in 0..g.n {
-            for b in 0..g.blocks() {
-                let live = BLOCK.min(g.c - b * BLOCK);
-                rows(g, n, b, |row, offset| {
-                    for (p, cell) in x[offset..][..width * BLOCK].chunks_exact(BLOCK).enumerate() {
-                        let at = row * width + p;
-                        for (c, &v) in cell[..live].iter().enumerate() {
-                            let channel = b * BLOCK + c;
-                            let to = if self.last {
-                                (n * positions + at) * g.c + channel
-                            } else {
-                                (n * g.c + channel) * positions + at
-                            };
-                            y[to] = v;
-                        }
-                    }
-                });
-            }
-        }
-    }
-    fn algorithm(&self) -> String {
-        "from blocked".to_string()
-    }
+        [0, rank - 1].into_iter().chain(1..rank - 1).collect()
+    } else {
+        std::iter::once(0).chain(2..rank).chain([1]).collect()
+    };
+    Ok(Strided::transpose(&stored, &perm)?)
 }
 
 /// The elements of a placed value as a plain tensor: what an observer sees.
@@ -187,30 +88,19 @@ pub(super) fn to_tensor(p: &Placement, bytes: &[u8]) -> Result<crate::Tensor> {
     match p.format {
         Format::Plain => crate::Tensor::from_bytes(p.dtype, &p.shape, &bytes[..n]),
         Format::ChannelsLast => {
-            let mut stored = p.shape.clone();
-            let c = stored.remove(1);
-            stored.push(c);
-            let perm = channels_to(p.shape.len(), false);
-            with_dtype!(p.dtype, T => {
+            let copy = permuted(p)?;
+            by_size!(p.dtype, T => {
                 let x = crate::format::map::cast::<T>(&bytes[..n]);
                 let mut y = vec![T::default(); x.len()];
-                permuted(x, &stored, &perm, &mut y);
-                crate::Tensor::new(&p.shape, y)
+                copy.apply(x, &mut y, &Serial)?;
+                crate::ops::operands::from_raw(p.dtype, &p.shape, y)
             })
         }
         Format::Blocked | Format::Flattened { .. } if p.dtype == DType::F32 => {
             let g = p.blocked()?;
             let x = crate::format::map::cast::<f32>(&bytes[..g.len() * 4]);
             let mut y = vec![0.0f32; n / 4];
-            for n in 0..g.n {
-                for c in 0..g.c {
-                    for at in 0..g.positions() {
-                        let [_, h, w] = g.size;
-                        let position = [at / (h * w), at / w % h, at % w];
-                        y[(n * g.c + c) * g.positions() + at] = x[g.offset(n, c / BLOCK, position) + c % BLOCK];
-                    }
-                }
-            }
+            unpack(Isa::detect(), Order::Planar, x, &g, &mut y, &Serial)?;
             crate::Tensor::new(&p.shape, y)
         }
         other => Err(Error::graph(format!("a {} value cannot be {other:?}", p.dtype))),

@@ -35,6 +35,29 @@ pub struct Formats {
     pub outputs: Vec<Format>,
 }
 
+/// Values that are pieces of one value along an axis, one after another: a concatenation or a split. Where the pieces lie in one
+/// piece each in memory, too, nothing is copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// The axis.
+    pub axis: usize,
+    /// True when the outputs are parts of input 0, false when the inputs are parts of output 0.
+    pub of_input: bool,
+    /// Where each part begins on the axis.
+    pub starts: Vec<usize>,
+}
+
+/// Whether output 0 may lie where an input of the same shape lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InPlace {
+    /// No.
+    Never,
+    /// When the input is not needed afterwards.
+    Once,
+    /// They are the same elements.
+    Always,
+}
+
 /// What an op sees when it chooses formats: types, and the formats in which its inputs come.
 pub struct FormatCx<'a> {
     pub(super) graph: &'a Graph,
@@ -46,6 +69,10 @@ impl FormatCx<'_> {
     /// Number of inputs, absent ones included.
     pub fn len(&self) -> usize {
         self.node.inputs.len()
+    }
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.node.outputs.len()
     }
     /// True when the node has no input.
     pub fn is_empty(&self) -> bool {

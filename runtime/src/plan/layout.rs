@@ -1,11 +1,13 @@
 //! The list of steps with their values: formats, halos, lowering, memory.
 
 use super::bound::Bound;
-use super::format::{self, Format, FormatCx, Halo, Placement};
+use super::format::{self, Format, FormatCx, Halo, InPlace, Parts, Placement};
+use super::homes::Homes;
 use super::interpret::Interpreted;
 use super::step::{Compute, LowerCx, Lowered, PackCache, Step};
 use super::*;
 use crate::Node;
+use pocketnn_kernels::layout::BLOCK;
 use std::collections::HashMap;
 
 /// A value of the plan: a value of the graph in one format.
@@ -24,7 +26,11 @@ struct Draft {
     work: Work,
     inputs: Vec<Option<usize>>,
     outputs: Vec<usize>,
+    parts: Option<Parts>,
 }
+
+/// The widest halo that values take on for each other's sake: beyond it a copy costs less than the zeros.
+const SHARED_HALO: usize = 3;
 
 /// Values and steps before memory is assigned.
 pub(super) struct Layout {
@@ -67,7 +73,8 @@ impl Layout {
                 });
             }
             let outputs = n.outputs.iter().map(|&v| l.value(g, v, formats[v.index()])).collect::<Result<_>>()?;
-            l.drafts.push(Draft { work: Work::Node(i), inputs, outputs });
+            let parts = n.op.operator().parts(&FormatCx { graph: g, node: n, formats: &formats });
+            l.drafts.push(Draft { work: Work::Node(i), inputs, outputs, parts });
         }
         for &v in g.outputs() {
             let place = match g.constant(v) {
@@ -98,11 +105,11 @@ impl Layout {
         let missing = || Error::graph(format!("`{}` is not computed before it is read", g.value(v).name));
         let from = *self.index.get(&(v, have)).ok_or_else(missing)?;
         let to = self.value(g, v, want)?;
-        self.drafts.push(Draft { work: Work::Convert, inputs: vec![Some(from)], outputs: vec![to] });
+        self.drafts.push(Draft { work: Work::Convert, inputs: vec![Some(from)], outputs: vec![to], parts: None });
         Ok(to)
     }
 
-    /// Gives every blocked value the largest halo any consumer wants.
+    /// Gives every blocked value the largest halo any consumer wants, and one halo to values that share memory.
     fn halos(&mut self, bound: &Bound, formats: &[Format]) {
         let graph = &bound.graph;
         for d in &self.drafts {
@@ -120,6 +127,83 @@ impl Layout {
                 }
             }
         }
+        let together = self.together(graph);
+        loop {
+            let mut changed = false;
+            for group in together.iter().rev() {
+                let mut halo = Halo::default();
+                for &v in group {
+                    let other = self.values[v].placement.halo;
+                    halo.iter_mut().zip(other).for_each(|(h, o)| *h = (h.0.max(o.0), h.1.max(o.1)));
+                }
+                if halo.iter().any(|h| h.0.max(h.1) > SHARED_HALO) {
+                    continue;
+                }
+                for &v in group {
+                    changed |= std::mem::replace(&mut self.values[v].placement.halo, halo) != halo;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+
+    /// Groups of blocked values that can lie inside each other, or take each other's place, when their halos are the same.
+    fn together(&self, graph: &Graph) -> Vec<Vec<usize>> {
+        let blocked = |v: usize| self.values[v].placement.format == Format::Blocked;
+        let mut readers = vec![0; self.values.len()];
+        self.drafts.iter().flat_map(|d| d.inputs.iter().flatten()).for_each(|&v| readers[v] += 1);
+        let mut groups = Vec::new();
+        for d in &self.drafts {
+            let Work::Node(i) = d.work else { continue };
+            let y = d.outputs[0];
+            if let Some(parts) = d.parts.as_ref().filter(|p| self.offsets(d, p).is_some()) {
+                let all = d.inputs.iter().flatten().chain(&d.outputs).copied();
+                // A value that is joined twice is copied anyway.
+                if all.clone().all(blocked) && parts.axis == 1 {
+                    groups.push(all.collect());
+                }
+                continue;
+            }
+            let place = graph.nodes()[i].op.operator().place();
+            for &x in d.inputs.iter().flatten().filter(|_| place != InPlace::Never && blocked(y)) {
+                let (a, b) = (&self.values[x].placement, &self.values[y].placement);
+                let image = |p: &Placement| geometry(&p.shape, Halo::default()).ok();
+                if blocked(x) && image(a) == image(b) && (place == InPlace::Always || readers[x] == 1) {
+                    groups.push(vec![x, y]);
+                }
+            }
+        }
+        groups
+    }
+
+    /// Where the parts of a draft's whole begin in its memory, in bytes; `None` when they do not lie in one piece each.
+    fn offsets(&self, d: &Draft, parts: &Parts) -> Option<Vec<usize>> {
+        let (whole, pieces): (usize, Vec<Option<usize>>) = if parts.of_input {
+            (d.inputs.first().copied().flatten()?, d.outputs.iter().map(|&o| Some(o)).collect())
+        } else {
+            (d.outputs[0], d.inputs.clone())
+        };
+        let w = &self.values[whole].placement;
+        let extent = *w.shape.get(parts.axis)?;
+        let step = match w.format {
+            Format::Plain if w.shape[..parts.axis].iter().all(|&n| n == 1) => {
+                w.shape[parts.axis + 1..].iter().product::<usize>() * w.dtype.size()
+            }
+            Format::Blocked if parts.axis == 1 && w.shape[0] == 1 => w.blocked().ok()?.block_len() * 4 / BLOCK,
+            _ => return None,
+        };
+        let unit = if w.format == Format::Blocked { BLOCK } else { 1 };
+        for (v, &start) in pieces.iter().zip(&parts.starts) {
+            let Some(p) = v.map(|v| &self.values[v].placement) else { continue };
+            let end = start + p.shape[parts.axis];
+            let whole = start.is_multiple_of(unit) && (end.is_multiple_of(unit) || end == extent);
+            if p.format != w.format || !whole || !(start * step).is_multiple_of(arena::PART) {
+                return None;
+            }
+        }
+        Some(parts.starts.iter().map(|s| s * step).collect())
     }
 
     /// Where the operands of a draft's node lie: computed ones as planned, constants row-major.
@@ -168,7 +252,7 @@ impl Layout {
             Work::Convert => {
                 let nothing = || Error::graph("a conversion reads nothing");
                 let from = &self.values[d.inputs[0].ok_or_else(nothing)?].placement;
-                convert::convert(from, &self.values[d.outputs[0]].placement)
+                convert::convert(target.isa, from, &self.values[d.outputs[0]].placement)
             }
             Work::Node(i) => {
                 let node = &graph.nodes()[i];
@@ -186,51 +270,40 @@ impl Layout {
     /// Assigns memory and assembles the plan.
     pub fn build(self, bound: &Bound, lowered: Vec<Lowered>, failure: Arc<Mutex<Option<Error>>>) -> Result<Plan> {
         let g = &bound.graph;
-        let mut steps = Steps::default();
-        let mut roots: Vec<usize> = (0..self.values.len()).collect();
-        for (d, l) in self.drafts.iter().zip(lowered) {
-            match l {
-                Lowered::Alias(input) => match d.inputs[input] {
-                    Some(v) => roots[d.outputs[0]] = roots[v],
-                    None => steps.push(self.copy_constant(g, d, input)?, d),
-                },
-                Lowered::Step(c) => steps.push(c, d),
-                Lowered::Interpreted => return Err(Error::graph("an op was not lowered")),
-            }
-        }
-        let last = steps.list.len();
-        let mut buffers = self.lifetimes(&steps, &roots, last)?;
-        let in_place = self.reuse(&steps, &mut roots, &mut buffers);
-        let used: Vec<usize> = (0..roots.len()).filter(|&v| roots[v] == v && buffers[v].bytes > 0).collect();
-        let mut list: Vec<Buffer> = used.iter().map(|&v| buffers[v]).collect();
-        for (i, (c, _)) in steps.list.iter().enumerate() {
-            list.push(Buffer { bytes: c.scratch, from: i + 1, to: i + 1 });
+        let bytes: Vec<usize> = self.values.iter().map(|v| v.placement.bytes()).collect::<Result<_>>()?;
+        let mut homes = Homes::new(bytes.into_iter());
+        let steps = self.steps(g, lowered, &mut homes)?;
+        self.lifetimes(&steps, &mut homes);
+        let in_place = self.reuse(&steps, &mut homes);
+        let owners = homes.buffers();
+        let mut list: Vec<Buffer> = owners.iter().map(|b| b.1).collect();
+        for (i, s) in steps.iter().enumerate() {
+            list.push(Buffer { bytes: s.compute.scratch, from: i + 1, to: i + 1 });
         }
         let (offsets, bytes) = memory::assign(&list);
-        let mut at = vec![0; roots.len()];
-        used.iter().zip(&offsets).for_each(|(&v, &o)| at[v] = o);
-        let range = |v: usize| -> Result<Range<usize>> {
-            let start = at[roots[v]];
-            Ok(start..start + self.values[v].placement.bytes()?)
+        let mut at = vec![0; self.values.len()];
+        owners.iter().zip(&offsets).for_each(|(&(v, _), &o)| at[v] = o);
+        let range = |v: usize| -> Range<usize> {
+            let (owner, r) = homes.find(v);
+            at[owner] + r.start..at[owner] + r.end
         };
         let all_weights = g.weights_bytes();
         let (mut operands, mut infos, mut observed, mut kernels) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (i, (c, d)) in steps.list.into_iter().enumerate() {
-            let scratch = offsets[used.len() + i];
-            operands.push(self.operands(g, d, scratch..scratch + c.scratch, in_place[i], &range)?);
-            observed.push(self.observed(g, d, &range)?);
-            infos.push(self.info(g, d, c.step.as_ref(), all_weights)?);
-            kernels.push(c.step);
+        for (i, s) in steps.into_iter().enumerate() {
+            let scratch = offsets[owners.len() + i];
+            operands.push(self.operands(g, &s, scratch..scratch + s.compute.scratch, in_place[i], &range));
+            observed.push(self.observed(g, s.draft, &range));
+            infos.push(self.info(g, s.draft, s.compute.step.as_ref(), all_weights)?);
+            kernels.push(s.compute.step);
         }
         let interpreted = infos.iter().any(|s: &StepInfo| s.interpreted);
-        let inputs =
-            self.inputs.iter().map(|&v| Ok((self.values[v].placement.clone(), range(v)?))).collect::<Result<_>>()?;
+        let inputs = self.inputs.iter().map(|&v| (self.values[v].placement.clone(), range(v))).collect();
         let outputs = g
             .outputs()
             .iter()
             .zip(&self.outputs)
             .map(|(&id, v)| match (v, g.constant(id)) {
-                (Some(v), _) => Ok(OutputPlace::Arena(self.values[*v].placement.clone(), range(*v)?)),
+                (Some(v), _) => Ok(OutputPlace::Arena(self.values[*v].placement.clone(), range(*v))),
                 (None, Some(t)) => Ok(OutputPlace::Constant(t.clone())),
                 (None, None) => Err(Error::graph("an output is not computed")),
             })
@@ -238,6 +311,52 @@ impl Layout {
         let program = Program::new(operands, bytes)?;
         let lower_bound = memory::lower_bound(&list);
         Ok(Plan { steps: kernels, infos, observed, program, lower_bound, inputs, outputs, failure, interpreted })
+    }
+
+    /// The drafts that are work; the others have found their place in `homes`.
+    fn steps<'d>(&'d self, g: &Graph, lowered: Vec<Lowered>, homes: &mut Homes) -> Result<Vec<Task<'d>>> {
+        let mut steps = Vec::with_capacity(lowered.len());
+        for (d, l) in self.drafts.iter().zip(lowered) {
+            let mut inputs = d.inputs.clone();
+            let compute = match l {
+                Lowered::Alias(input) => match d.inputs[input] {
+                    Some(v) => {
+                        homes.put(d.outputs[0], v, 0);
+                        continue;
+                    }
+                    None => self.copy_constant(g, d, input)?,
+                },
+                Lowered::Step(c) => c,
+                Lowered::Interpreted => return Err(Error::graph("an op was not lowered")),
+            };
+            let offsets = d.parts.as_ref().and_then(|p| Some((p, self.offsets(d, p)?)));
+            match offsets {
+                Some((parts, at)) if parts.of_input => {
+                    if let Some(whole) = d.inputs[0].filter(|&w| d.outputs.iter().all(|&o| self.same_halo(o, w))) {
+                        d.outputs.iter().zip(at).for_each(|(&o, at)| homes.put(o, whole, at));
+                        continue;
+                    }
+                }
+                Some((_, at)) => {
+                    let whole = d.outputs[0];
+                    let fits = |v: &usize| self.same_halo(*v, whole);
+                    let pieces: Vec<_> =
+                        inputs.iter().zip(at).map(|(v, at)| Some((v.filter(|v| fits(v))?, at))).collect();
+                    let placed = homes.join(whole, &pieces, |v| !self.inputs.contains(&v));
+                    if placed.iter().all(|&p| p) {
+                        continue;
+                    }
+                    inputs.iter_mut().zip(placed).filter(|p| p.1).for_each(|(v, _)| *v = None);
+                }
+                None => {}
+            }
+            steps.push(Task { compute, draft: d, inputs });
+        }
+        Ok(steps)
+    }
+
+    fn same_halo(&self, a: usize, b: usize) -> bool {
+        self.values[a].placement.halo == self.values[b].placement.halo
     }
 
     fn copy_constant(&self, g: &Graph, d: &Draft, input: usize) -> Result<Compute> {
@@ -251,60 +370,37 @@ impl Layout {
         }))
     }
 
-    /// First and last step of every root. Steps count from 1; inputs are there from 0 on and stay, outputs stay to the end.
-    fn lifetimes(&self, steps: &Steps<'_>, roots: &[usize], last: usize) -> Result<Vec<Buffer>> {
-        let mut buffers = vec![Buffer { bytes: 0, from: usize::MAX, to: 0 }; self.values.len()];
-        let mut touch = |v: usize, step: usize| -> Result<()> {
-            let bytes = self.values[v].placement.bytes()?;
-            let b = &mut buffers[roots[v]];
-            *b = Buffer { bytes: b.bytes.max(bytes), from: b.from.min(step), to: b.to.max(step) };
-            Ok(())
-        };
+    /// First and last step of every value. Steps count from 1; inputs are there from 0 on and stay, outputs stay to the end.
+    fn lifetimes(&self, steps: &[Task<'_>], homes: &mut Homes) {
+        let end = steps.len() + 1;
         for &v in &self.inputs {
-            touch(v, 0)?;
-            touch(v, last + 1)?;
+            homes.touch(v, 0);
+            homes.touch(v, end);
         }
-        for (i, (_, d)) in steps.list.iter().enumerate() {
-            for v in d.inputs.iter().flatten().chain(&d.outputs) {
-                touch(*v, i + 1)?;
-            }
+        for (i, s) in steps.iter().enumerate() {
+            s.inputs.iter().flatten().chain(&s.draft.outputs).for_each(|&v| homes.touch(v, i + 1));
         }
-        for v in self.outputs.iter().flatten() {
-            touch(*v, last + 1)?;
-        }
-        Ok(buffers)
+        self.outputs.iter().flatten().for_each(|&v| homes.touch(v, end));
     }
 
     /// Lets outputs take the place of inputs that end with their step, where the step allows it.
-    fn reuse(&self, steps: &Steps<'_>, roots: &mut [usize], buffers: &mut [Buffer]) -> Vec<Option<usize>> {
-        let mut chosen = vec![None; steps.list.len()];
-        for (i, (c, d)) in steps.list.iter().enumerate() {
-            let now = i + 1;
-            let fits = |&input: &usize| {
-                let Some(v) = d.inputs.get(input).copied().flatten() else { return false };
-                let (r, o) = (roots[v], roots[d.outputs[0]]);
-                let alone = d.inputs.iter().flatten().filter(|&&w| roots[w] == r).count() == 1;
-                let (a, b) = (&self.values[v].placement, &self.values[d.outputs[0]].placement);
-                let size = a.bytes().ok();
-                let same = size == b.bytes().ok()
-                    && size == Some(buffers[r].bytes)
-                    && a.format == b.format
-                    && a.halo == b.halo;
-                alone
-                    && same
-                    && r != o
-                    && buffers[r].to == now
-                    && buffers[r].from > 0
-                    && buffers[o].bytes == buffers[r].bytes
-                    && buffers[o].from == now
+    fn reuse(&self, steps: &[Task<'_>], homes: &mut Homes) -> Vec<Option<usize>> {
+        let mut chosen = vec![None; steps.len()];
+        for (i, s) in steps.iter().enumerate() {
+            let y = s.draft.outputs[0];
+            let fits = |homes: &mut Homes, input: usize| {
+                let Some(x) = s.inputs.get(input).copied().flatten() else { return false };
+                let (a, b) = (&self.values[x].placement, &self.values[y].placement);
+                let (owner, range) = homes.find(x);
+                let over = |&&w: &&usize| {
+                    let (o, r) = homes.find(w);
+                    o == owner && r.start < range.end && range.start < r.end
+                };
+                let alone = s.inputs.iter().flatten().filter(over).count() == 1;
+                let same = a.dtype == b.dtype && a.format == b.format && a.halo == b.halo;
+                alone && same && homes.overlay(x, y, i + 1, |v| self.inputs.contains(&v))
             };
-            let Some(&input) = c.in_place.iter().find(|i| fits(i)) else { continue };
-            let Some(v) = d.inputs[input] else { continue };
-            let (r, o) = (roots[v], roots[d.outputs[0]]);
-            buffers[r].to = buffers[o].to;
-            buffers[o] = Buffer { bytes: 0, from: usize::MAX, to: 0 };
-            roots.iter_mut().filter(|x| **x == o).for_each(|x| *x = r);
-            chosen[i] = Some(input);
+            chosen[i] = s.compute.in_place.iter().copied().find(|&input| fits(homes, input));
         }
         chosen
     }
@@ -312,35 +408,34 @@ impl Layout {
     fn operands(
         &self,
         g: &Graph,
-        d: &Draft,
+        s: &Task<'_>,
         scratch: Range<usize>,
         in_place: Option<usize>,
-        range: &dyn Fn(usize) -> Result<Range<usize>>,
-    ) -> Result<Operands> {
-        let node = match d.work {
+        range: &dyn Fn(usize) -> Range<usize>,
+    ) -> Operands {
+        let node = match s.draft.work {
             Work::Node(i) => Some(&g.nodes()[i]),
             Work::Convert => None,
         };
         let place = |(j, v): (usize, &Option<usize>)| {
-            if let Some(v) = v {
-                range(*v).map(Place::Arena)
-            } else {
-                let id = node.and_then(|n| n.inputs[j]);
-                Ok(id.and_then(|id| g.constant(id)).map_or(Place::Absent, |t| Place::Constant(t.clone())))
+            let constant = || node.and_then(|n| n.inputs[j]).and_then(|id| g.constant(id));
+            match v {
+                Some(v) => Place::Arena(range(*v)),
+                None => constant().map_or(Place::Absent, |t| Place::Constant(t.clone())),
             }
         };
-        let inputs = d.inputs.iter().enumerate().map(place).collect::<Result<_>>()?;
-        let outputs = d.outputs.iter().map(|&v| range(v)).collect::<Result<_>>()?;
-        Ok(Operands { inputs, outputs, scratch, in_place })
+        let inputs = s.inputs.iter().enumerate().map(place).collect();
+        let outputs = s.draft.outputs.iter().map(|&v| range(v)).collect();
+        Operands { inputs, outputs, scratch, in_place }
     }
 
-    fn observed(&self, g: &Graph, d: &Draft, range: &dyn Fn(usize) -> Result<Range<usize>>) -> Result<Vec<Observed>> {
+    fn observed(&self, g: &Graph, d: &Draft, range: &dyn Fn(usize) -> Range<usize>) -> Vec<Observed> {
         if matches!(d.work, Work::Convert) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let one = |&v: &usize| {
             let p = &self.values[v];
-            Ok(Observed { name: g.value(p.source).name.clone(), placement: p.placement.clone(), range: range(v)? })
+            Observed { name: g.value(p.source).name.clone(), placement: p.placement.clone(), range: range(v) }
         };
         d.outputs.iter().map(one).collect()
     }
@@ -384,16 +479,12 @@ impl Layout {
     }
 }
 
-/// Steps that do work, with their drafts.
-#[derive(Default)]
-struct Steps<'d> {
-    list: Vec<(Compute, &'d Draft)>,
-}
-
-impl<'d> Steps<'d> {
-    fn push(&mut self, c: Compute, d: &'d Draft) {
-        self.list.push((c, d));
-    }
+/// A draft that is work.
+struct Task<'d> {
+    compute: Compute,
+    draft: &'d Draft,
+    /// Those of the draft that are read: a part that lies in its whole already is not.
+    inputs: Vec<Option<usize>>,
 }
 
 /// The naive evaluation of a node as a step.

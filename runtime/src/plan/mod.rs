@@ -25,6 +25,7 @@ mod bound;
 mod convert;
 pub mod cost;
 mod format;
+mod homes;
 mod interpret;
 mod layout;
 pub mod memory;
@@ -32,7 +33,7 @@ mod pack;
 mod step;
 
 pub use arena::Io;
-pub use format::{Format, FormatCx, Formats, Halo, Placement, can_block, geometry};
+pub use format::{Format, FormatCx, Formats, Halo, InPlace, Parts, Placement, can_block, geometry};
 pub use interpret::interpret;
 pub use pack::pack;
 pub use step::{Compute, LowerCx, Lowered, PackCache, Step, Target};

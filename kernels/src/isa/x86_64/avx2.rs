@@ -132,6 +132,7 @@ impl Lanes for Ymm {
         i_xor(a: I, b: I) -> I = _mm256_xor_si256(a, b);
         to_int(a: V) -> I = _mm256_cvtps_epi32(a);
         to_float(a: I) -> V = _mm256_cvtepi32_ps(a);
+        permute(v: V, index: I) -> V = _mm256_permutevar8x32_ps(v, index);
     }
     #[inline(always)]
     fn i_splat(self, x: i32) -> __m256i {

@@ -1,5 +1,6 @@
 //! Kernels of movement: aliases where nothing moves, strided copies, copies of blocked images.
 
+use super::pick;
 use super::select::Run;
 use super::{
     Concat, ConstantOfShape, DepthOrder, DepthToSpace, Expand, Pad, PadMode, Reverse, Slice, SpaceToDepth, Split, Tile,
@@ -10,8 +11,8 @@ use crate::ops::infer::normalize_axis;
 use crate::ops::operands::{by_size, distinct_axes, raw};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered, Step, can_block, geometry};
 use crate::{DType, Error, Result, Tensor};
-use pocketnn_kernels::layout::Blocked;
-use pocketnn_kernels::movement::{Axis, Corner, Images, Select, Strided};
+use pocketnn_kernels::layout::{BLOCK, Blocked, Order, pack, unpack};
+use pocketnn_kernels::movement::{self as kernel, Axis, Corner, Images, MOST, Select, Strided};
 use pocketnn_kernels::par::Parallel;
 use pocketnn_kernels::reference::movement as tables;
 
@@ -31,7 +32,8 @@ impl Step for Copies {
                 }
             } else {
                 let y = io.output::<T>(0);
-                for (i, copy) in self.copies.iter().enumerate() {
+                // A part that lies in the whole already is absent.
+                for (i, copy) in self.copies.iter().enumerate().filter(|c| io.has(c.0)) {
                     done(copy.apply(io.input::<T>(i), y, par));
                 }
             }
@@ -63,7 +65,7 @@ impl Step for ImageCopies {
             if self.split {
                 done(self.copies[o].apply(io.input(0), y, par));
             } else {
-                for (i, copy) in self.copies.iter().enumerate() {
+                for (i, copy) in self.copies.iter().enumerate().filter(|c| io.has(c.0)) {
                     done(copy.apply(io.input(i), y, par));
                 }
             }
@@ -82,8 +84,8 @@ fn image_copy(copy: Images, target: Blocked, fill: bool) -> Lowered {
     Compute::new(ImageCopies { copies: vec![copy], targets: vec![target], split: false, fill }).into()
 }
 
-/// Formats of ops that leave the order of elements: a blocked image stays one where the other shape describes the same image,
-/// and is flattened where it is `[N, C * positions]`.
+/// Formats of ops that leave the order of elements: a blocked image stays one where the other shape describes the same channels of as
+/// many positions, and is flattened where it is `[N, C * positions]`.
 pub(super) fn reshape_formats(cx: &FormatCx) -> Formats {
     let mut f = cx.plain();
     let (x, y) = (cx.shape(0), cx.out_shape(0));
@@ -91,8 +93,8 @@ pub(super) fn reshape_formats(cx: &FormatCx) -> Formats {
         return f;
     }
     let Ok(image) = geometry(&x, Default::default()) else { return f };
-    let same = geometry(&y, Default::default()).is_ok_and(|g| g == image);
-    if same {
+    let alike = |g: Blocked| (g.n, g.c, g.positions()) == (image.n, image.c, image.positions());
+    if geometry(&y, Default::default()).is_ok_and(alike) {
         f.inputs[0] = Format::Blocked;
         f.outputs[0] = Format::Blocked;
     } else if y == [image.n, image.c * image.positions()] {
@@ -109,11 +111,21 @@ pub(super) fn reshape(cx: &LowerCx) -> Result<Lowered> {
         return Ok(Lowered::Alias(0));
     }
     let (from, to) = (x.blocked()?, y.blocked()?);
-    if from == to {
+    if from == to || (from.size != to.size && !from.has_halo() && !to.has_halo()) {
         return Ok(Lowered::Alias(0));
     }
-    let whole = Images::new((from, Corner::default()), (to, Corner::default()), from.c, from.size)?;
-    Ok(image_copy(whole, to, false))
+    if from.size == to.size {
+        let whole = Images::new((from, Corner::default()), (to, Corner::default()), from.c, from.size)?;
+        return Ok(image_copy(whole, to, false));
+    }
+    // Rows of other lengths: by way of the row-major order.
+    let (isa, len) = (cx.isa(), from.n * from.c * from.positions());
+    let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
+        let plain = &mut io.scratch::<f32>()[..len];
+        done(unpack(isa, Order::Planar, io.input(0), &from, plain, par));
+        done(pack(isa, Order::Planar, plain, &to, io.output(0), par));
+    };
+    Ok(Compute::function("image rows", run).scratch(len * 4).into())
 }
 
 /// The permutation that only renames a value between `[N, C, spatial...]` and `[N, spatial..., C]`: towards channels last or first.
@@ -185,6 +197,11 @@ impl Concat {
         }
         if y.format == Format::Blocked {
             let to = y.blocked()?;
+            let from = (0..cx.len()).map(|i| cx.input(i)?.blocked()).collect::<Result<Vec<_>>>()?;
+            let aligned = from[..from.len() - 1].iter().all(|g| g.c.is_multiple_of(BLOCK));
+            if axis == 1 && !aligned && from.len() <= MOST {
+                return Ok(pick::joined(cx, &from, to, &(0..to.c).collect::<Vec<_>>())?.into());
+            }
             let mut at = 0;
             let one = |i: usize| {
                 let from = cx.image(i)?;
@@ -236,6 +253,18 @@ impl Split {
         if x.format == Format::Blocked {
             let from = x.blocked()?;
             let (mut copies, mut targets) = (Vec::new(), Vec::new());
+            if axis == 1 {
+                let mut start = 0;
+                let piece = |i: usize| {
+                    let (first, to) = (start, cx.output(i).blocked()?);
+                    start += to.c;
+                    Ok((first, to))
+                };
+                let pieces = (0..cx.outputs()).map(piece).collect::<Result<Vec<_>>>()?;
+                if pieces.iter().any(|p| !p.0.is_multiple_of(BLOCK)) {
+                    return Ok(pick::cut(cx, from, &pieces)?.into());
+                }
+            }
             for i in 0..cx.outputs() {
                 let to = cx.output(i).blocked()?;
                 copies.push(Images::new((from, corner(axis, at, rank)), (to, Corner::default()), to.c, to.size)?);
@@ -258,7 +287,7 @@ impl Split {
 
 impl Slice {
     /// One run an axis, when all operands are constants.
-    fn constant_runs<'a>(
+    pub(super) fn constant_runs<'a>(
         x: &[usize],
         constant: impl Fn(usize) -> Option<&'a Tensor>,
         has: impl Fn(usize) -> bool,
@@ -285,11 +314,14 @@ impl Slice {
             return Ok(Lowered::Interpreted);
         };
         if x.format == Format::Blocked {
-            let to = y.blocked()?;
+            let (from, to) = (x.blocked()?, y.blocked()?);
+            if from.size == to.size && !runs[1].start.is_multiple_of(BLOCK) {
+                return Ok(pick::cut(cx, from, &[(runs[1].start, to)])?.into());
+            }
             let mut first = Corner { c: runs[1].start, at: [0; 3] };
             let spatial = &runs[2..];
             spatial.iter().enumerate().for_each(|(i, r)| first.at[3 - spatial.len() + i] = r.start);
-            let images = Images::new((x.blocked()?, first), (to, Corner::default()), to.c, to.size)?;
+            let images = Images::new((from, first), (to, Corner::default()), to.c, to.size)?;
             return Ok(image_copy(images, to, false));
         }
         if x.shape == y.shape && runs.iter().all(|r| r.step > 0) {
@@ -432,8 +464,17 @@ fn block_axes(deep: &[usize], block: usize, order: DepthOrder) -> Result<[(usize
 }
 
 impl DepthToSpace {
+    pub(super) fn choose(cx: &FormatCx) -> Formats {
+        if cx.format(0) == Format::Blocked && can_block(cx.out_ty(0)) { cx.blocked() } else { cx.plain() }
+    }
+
     pub(super) fn kernel(&self, cx: &LowerCx) -> Result<Lowered> {
-        let x = cx.input(0)?;
+        let (x, y) = (cx.input(0)?, cx.output(0));
+        if x.format == Format::Blocked {
+            let f = kernel::Pick::pixels(cx.isa(), x.blocked()?, y.blocked()?, self.block, self.order.kernel())?;
+            let run = move |io: &mut Io<'_>, par: &dyn Parallel| done(f.apply(&[io.input(0)], io.output(0), par));
+            return Ok(Compute::function("channels to pixels", run).into());
+        }
         let axes = block_axes(&x.shape, self.block, self.order)?;
         let axes = axes.map(|(extent, deep, wide)| Axis { extent, from: deep as isize, to: wide });
         let len = x.shape.iter().product();

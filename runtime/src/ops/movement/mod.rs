@@ -2,6 +2,8 @@
 
 mod lower;
 mod order;
+mod parts;
+mod pick;
 mod select;
 mod shape;
 
@@ -59,6 +61,12 @@ attributes! {
     pub struct Pad {
         /// What stands in the padding.
         pub mode: PadMode = PadMode::Constant,
+    }
+    /// Channels in any order: output channel `i` is channel `pick[i]` of the inputs' channels one after another. Inputs: up to 16 images
+    /// `[N, C, ...]` of one batch and size.
+    pub struct Pick {
+        /// The channels.
+        pub pick: Vec<usize> = vec![],
     }
     /// `start, start + delta, ...` below (above) `limit`. Inputs `start`, `limit`, `delta`: scalars of one type.
     pub struct Range {}

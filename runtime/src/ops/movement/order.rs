@@ -85,6 +85,9 @@ impl Operator for DepthToSpace {
         })
         .map(|t| vec![t])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        Self::choose(cx)
+    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)
     }

@@ -7,7 +7,7 @@ use crate::ops::infer::{Infer, MAX_DIMS, ValueType, broadcast, normalize_axis};
 use crate::ops::operands::{
     by_size, distinct_axes, entries, extent, from_raw, numbers, raw, shape, shapes, unify, unknown_shape, vector,
 };
-use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
+use crate::plan::{FormatCx, Formats, LowerCx, Lowered, Parts};
 use crate::{Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::reference::movement as reference;
 
@@ -90,6 +90,9 @@ impl Operator for Concat {
     fn formats(&self, cx: &FormatCx) -> Formats {
         self.choose(cx)
     }
+    fn parts(&self, cx: &FormatCx) -> Option<Parts> {
+        self.pieces(cx)
+    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)
     }
@@ -145,6 +148,9 @@ impl Operator for Split {
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         self.choose(cx)
+    }
+    fn parts(&self, cx: &FormatCx) -> Option<Parts> {
+        self.pieces(cx)
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)
@@ -229,6 +235,14 @@ impl Slice {
         Ok(Some((distinct_axes(&axes, rank)?, steps)))
     }
 
+    /// The elements of an axis of `extent` elements that a slice along this axis alone takes, when they are neighbours.
+    pub(crate) fn channel_run(extent: usize, operands: &[Option<&Tensor>]) -> Option<std::ops::Range<usize>> {
+        let first = |i: usize| operands.get(i).copied().flatten().map(|t| t.to_i64().ok()?.first().copied());
+        let step = first(3).unwrap_or(Some(1))?;
+        let run = Run::new(extent, first(0)??, first(1)??, step).ok()?;
+        (step == 1).then(|| run.start..run.start + run.len)
+    }
+
     /// One run an axis of a tensor of shape `x`. Operands: starts, ends, axes, steps.
     pub(super) fn runs_of(x: &[usize], operands: &[Option<&Tensor>; 4]) -> Result<Vec<Run>> {
         let required = |t: Option<&Tensor>| t.ok_or_else(|| Error::graph("starts or ends are missing"))?.to_i64();
@@ -293,6 +307,9 @@ impl Operator for Slice {
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         self.choose(cx)
+    }
+    fn parts(&self, cx: &FormatCx) -> Option<Parts> {
+        Self::pieces(cx)
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)

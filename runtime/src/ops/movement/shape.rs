@@ -7,7 +7,7 @@ use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{
     by_size, distinct_axes, entries, extent, from_raw, numbers, raw, shape, unknown_shape, vector,
 };
-use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
+use crate::plan::{FormatCx, Formats, InPlace, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
 use pocketnn_kernels::elementwise::Number;
 
@@ -23,6 +23,9 @@ impl Operator for Identity {
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         cx.follow(0)
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Always
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::reshape(cx)
@@ -47,6 +50,9 @@ impl Operator for Reshape {
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::reshape_formats(cx)
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Always
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::reshape(cx)
@@ -114,6 +120,9 @@ impl Operator for Squeeze {
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::reshape_formats(cx)
     }
+    fn place(&self) -> InPlace {
+        InPlace::Always
+    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::reshape(cx)
     }
@@ -152,6 +161,9 @@ impl Operator for Unsqueeze {
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::reshape_formats(cx)
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Always
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::reshape(cx)

@@ -247,3 +247,23 @@ fn root_mean_square_norms_are_found() {
     let (o, _) = optimized(&g);
     assert!(matches!(&o.nodes()[0].op, Op::LayerNorm(l) if l.rms) && o.nodes().len() == 1, "{o:?}");
 }
+
+#[test]
+fn pools_of_whole_images_become_reductions() {
+    let shape = vec![Dim::symbol("N"), Dim::from(4), Dim::from(7), Dim::from(6)];
+    let pooled = |kind, kernel: [usize; 2]| {
+        graph(&shape, |b, x| b.op(Pool { kind, kernel: kernel.to_vec(), ..Pool::default() }, &[x], "pool").unwrap())
+    };
+    for kind in [PoolKind::Max, PoolKind::Average] {
+        assert_eq!(left(&pooled(kind, [7, 6])), ["Reduce"]);
+        untouched(&pooled(kind, [7, 5]));
+    }
+    untouched(&pooled(PoolKind::Lp, [7, 6]));
+    // A maximum of one element is not that element when it is no number; a mean is.
+    untouched(&pooled(PoolKind::Max, [1, 1]));
+    let g = graph(&shape, |b, x| {
+        let x = b.relu(x, "relu").unwrap();
+        b.op(Pool { kind: PoolKind::Average, kernel: vec![1, 1], ..Pool::default() }, &[x], "pool").unwrap()
+    });
+    assert_eq!(left(&g), ["Activate"]);
+}

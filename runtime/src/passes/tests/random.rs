@@ -7,6 +7,8 @@ struct Maker {
     b: GraphBuilder,
     r: Rng,
     last: bool,
+    /// Height and width are numbers.
+    known: bool,
     /// Images and their channels; all of the same height and width.
     images: Vec<(ValueId, usize)>,
     seed: u64,
@@ -45,7 +47,7 @@ impl Maker {
     fn step(&mut self) {
         let (x, c) = self.image();
         let seed = self.seed();
-        let out = match self.r.below(16) {
+        let out = match self.r.below(18) {
             0..=2 => {
                 let (o, k) = (self.r.pick(&[3, 4, 8]), self.r.pick(&[1, 3]));
                 let bias = self.r.one_in(2);
@@ -123,6 +125,22 @@ impl Maker {
                 let g = self.b.activate(Activation::Sigmoid, g, "gate").unwrap();
                 (self.b.binary(BinaryKind::Mul, x, g, "scaled").unwrap(), c)
             }
+            15 | 16 if self.known && c % 2 == 0 => {
+                // Half of the channels of a shuffled image.
+                let (h, half, all) = (2, (c / 2) as i64, c as i64);
+                let axis = self.channel_axis() as i64;
+                let (split, perm, joined) = if self.last {
+                    ([0, 7, 6, h, half], [0, 1, 2, 4, 3], [0, 7, 6, all])
+                } else {
+                    ([0, h, half, 7, 6], [0, 2, 1, 3, 4], [0, all, 7, 6])
+                };
+                let y = self.b.with_integers(movement::Reshape::default(), x, &[&split], "split");
+                let y = self.b.transpose(y, &perm, "swapped").unwrap();
+                let y = self.b.with_integers(movement::Reshape::default(), y, &[&joined], "shuffled");
+                let halves = self.b.node(movement::Split { axis }, &[Some(y)], 2, "halves").unwrap();
+                self.images.push((halves[0], c / 2));
+                (halves[1], c / 2)
+            }
             _ => {
                 // Padding in front of a convolution that takes it away again.
                 let spatial = self.spatial();
@@ -191,7 +209,7 @@ fn network(seed: u64, steps: usize) -> (Graph, bool) {
         vec![n, c, spatial[0].clone(), spatial[1].clone()]
     };
     let x = b.input("x", DType::F32, shape);
-    let mut m = Maker { b, r, last, images: vec![(x, 3)], seed: seed * 1000 };
+    let mut m = Maker { b, r, last, known, images: vec![(x, 3)], seed: seed * 1000 };
     for _ in 0..steps {
         m.step();
     }

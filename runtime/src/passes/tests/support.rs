@@ -146,7 +146,7 @@ impl GraphBuilder {
         let parts = [(0.5, 1.5), (-1.0, 1.0), (-0.5, 0.5), (0.5, 2.0)].map(|(lo, hi)| r.tensor(&[c], lo, hi));
         let parts = parts.map(|t| self.constant("bn", t));
         let inputs: Vec<ValueId> = std::iter::once(x).chain(parts).collect();
-        self.op(BatchNorm { epsilon: 1e-3 }, &inputs, &format!("bn{seed}")).unwrap()
+        self.op(BatchNorm { epsilon: 1e-3, ..BatchNorm::default() }, &inputs, &format!("bn{seed}")).unwrap()
     }
     pub(crate) fn with(&mut self, kind: BinaryKind, x: ValueId, c: Tensor) -> ValueId {
         let c = self.constant("c", c);
