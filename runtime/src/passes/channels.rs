@@ -105,7 +105,7 @@ fn choice(e: &Editor, slot: usize) -> Option<(Vec<ValueId>, Vec<usize>)> {
     }
 }
 
-/// A choice from what only it reads and is a choice or a concatenation itself.
+/// A choice from what only choices read and is a choice or a concatenation itself.
 fn inline(e: &mut Editor, slot: usize) -> Option<()> {
     if !matches!(e.node(slot)?.op, Op::Pick(_)) {
         return None;
@@ -114,7 +114,9 @@ fn inline(e: &mut Editor, slot: usize) -> Option<()> {
     // The channels of all inputs as channels of what they are made of.
     let (mut images, mut all, mut found): (Vec<ValueId>, Vec<(ValueId, usize)>, bool) = (Vec::new(), Vec::new(), false);
     for &v in &inputs {
-        let inner = e.producer(v).filter(|_| e.sole_use(v)).and_then(|p| choice(e, p));
+        let chosen = |&s: &usize| matches!(e.node(s).map(|n| &n.op), Some(Op::Pick(_)));
+        let passing = !e.is_output(v) && e.uses(v).iter().all(chosen);
+        let inner = e.producer(v).filter(|_| passing).and_then(|p| choice(e, p));
         found |= inner.is_some();
         let (from, chosen) = match inner {
             Some(inner) => inner,

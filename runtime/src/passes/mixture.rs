@@ -25,13 +25,15 @@ const SWAP: [usize; 4] = [0, 2, 1, 3];
 
 fn product(e: &mut Editor, slot: usize) -> Option<()> {
     let n = e.node(slot)?;
-    let (Op::Conv(c), &[Some(moved), Some(w)]) = (&n.op, n.inputs.as_slice()) else { return None };
+    let (Op::Conv(c), [Some(moved), Some(w), rest @ ..]) = (&n.op, n.inputs.as_slice()) else { return None };
+    let (moved, w) = (*moved, *w);
     let t = e.producer_node(moved).filter(|_| e.sole_use(moved))?;
     let Op::Transpose(transpose) = &t.op else { return None };
     let x = (*t.inputs.first()?)?;
     let weights = e.constant(w).filter(|w| w.dtype() == DType::F32)?;
     let &[outputs, channels, 1, 1] = weights.shape() else { return None };
     let fits = outputs <= FEW
+        && rest.iter().all(Option::is_none)
         && transpose.permutation(e.rank(x)).ok()? == SWAP
         && is_pointwise(c)
         && e.shape(x)[2].known() == Some(channels);

@@ -51,35 +51,37 @@ impl Homes {
         let h = &mut self.values[v];
         (h.from, h.to) = (h.from.min(step), h.to.max(step));
     }
-    /// Puts `inputs`, each at its offset, into `whole`, which nothing but these fills; gives what could be put there. An input stays
-    /// where it is when it is a part of another buffer whose other parts would not fall into place, too.
+    /// Puts `inputs`, each at its offset, into `whole`, which they fill in this order; gives what could be put there. An input that is no
+    /// value, or a part of another buffer whose other parts would not fall into place, too, is to be copied.
     pub fn join(
         &mut self,
         whole: usize,
-        inputs: &[Option<(usize, usize)>],
+        inputs: &[(Option<usize>, usize)],
         movable: impl Fn(usize) -> bool,
     ) -> Vec<bool> {
         let place = |homes: &Self, i: usize| {
-            let (v, at) = inputs[i]?;
+            let (v, at) = (inputs[i].0?, inputs[i].1);
             let (owner, own) = homes.find(v);
-            Some((owner, at.checked_sub(own.start)?, at..at + own.len()))
+            Some((owner, at.checked_sub(own.start)?, own.len()))
         };
         let mut placed = vec![false; inputs.len()];
         for i in 0..inputs.len() {
-            let Some((owner, start, range)) = place(self, i) else { continue };
+            let Some((owner, start, bytes)) = place(self, i) else { continue };
             if owner == whole {
-                // It came with an earlier input of the same buffer, or is the same value again.
+                // It came with an earlier input of the same buffer.
                 placed[i] = start == 0;
                 continue;
             }
             let all = start..start + self.values[owner].bytes;
-            let alone = (0..inputs.len()).all(|j| match place(self, j) {
-                _ if j == i => true,
-                Some((other, at, _)) if other == owner && at == start => true,
-                Some((_, _, other)) => other.end <= all.start || all.end <= other.start,
-                None => inputs[j].is_none_or(|(v, at)| at + self.values[v].bytes <= all.start || all.end <= at),
+            let alone = (0..inputs.len()).filter(|&j| j != i).all(|j| match inputs[j].0.map(|v| self.find(v).0) {
+                // Another part of the same buffer, or the value again.
+                Some(other) if other == owner => place(self, j).is_some_and(|p| p.1 == start),
+                _ => {
+                    let end = inputs.get(j + 1).map_or(self.values[whole].bytes, |next| next.1);
+                    end <= all.start || all.end <= inputs[j].1
+                }
             });
-            if alone && movable(owner) && all.end <= self.values[whole].bytes && !range.is_empty() {
+            if alone && movable(owner) && all.end <= self.values[whole].bytes && bytes > 0 {
                 self.put(owner, whole, start);
                 placed[i] = true;
             }
@@ -141,20 +143,25 @@ mod tests {
         let mut h = homes(&[20, 10, 10, 5, 25, 10]);
         h.put(1, 0, 0);
         h.put(2, 0, 10);
-        assert_eq!(h.join(4, &[Some((1, 0)), Some((2, 10)), Some((3, 20))], |_| true), [true; 3]);
+        assert_eq!(h.join(4, &[(Some(1), 0), (Some(2), 10), (Some(3), 20)], |_| true), [true; 3]);
         assert_eq!((h.find(2), h.find(0)), ((4, 10..20), (4, 0..20)));
-        assert_eq!(h.join(5, &[Some((3, 0)), Some((3, 5))], |_| true), [false, false]);
+        assert_eq!(h.join(5, &[(Some(3), 0), (Some(3), 5)], |_| true), [false, false]);
         // Half of a split alone would bring the other half with it.
         let mut h = homes(&[20, 10, 10, 10, 20]);
         h.put(1, 0, 0);
         h.put(2, 0, 10);
-        assert_eq!(h.join(4, &[Some((1, 0)), Some((3, 10))], |_| true), [false, true]);
+        assert_eq!(h.join(4, &[(Some(1), 0), (Some(3), 10)], |_| true), [false, true]);
         assert_eq!(h.find(1), (0, 0..10));
-        // The same value twice fills one place only, and a fixed one none.
+        // What is copied into its place must not overwrite the other half.
+        let mut h = homes(&[20, 10, 10, 20]);
+        h.put(1, 0, 0);
+        h.put(2, 0, 10);
+        assert_eq!(h.join(3, &[(Some(1), 0), (None, 10)], |_| true), [false, false]);
+        // The same value twice cannot lie in two places, and a fixed one in none.
         let mut h = homes(&[10, 20, 20]);
-        assert_eq!(h.join(1, &[Some((0, 0)), Some((0, 10))], |_| true), [true, false]);
+        assert_eq!(h.join(1, &[(Some(0), 0), (Some(0), 10)], |_| true), [false, false]);
         let mut h = homes(&[10, 10, 20]);
-        assert_eq!(h.join(2, &[Some((0, 0)), Some((1, 10))], |v| v != 0), [false, true]);
+        assert_eq!(h.join(2, &[(Some(0), 0), (Some(1), 10)], |v| v != 0), [false, true]);
     }
 
     #[test]
@@ -169,13 +176,13 @@ mod tests {
         assert!(!h.overlay(0, 1, 2, |_| false));
         // The result has a place in a concatenation: its operand moves there.
         let mut h = homes(&[10, 10, 10, 20]);
-        h.join(3, &[Some((1, 0)), Some((2, 10))], |_| true);
+        h.join(3, &[(Some(1), 0), (Some(2), 10)], |_| true);
         [(0, 1), (0, 2), (1, 2), (2, 3), (3, 4)].iter().for_each(|&(v, s)| h.touch(v, s));
         assert!(h.overlay(0, 1, 2, |_| false));
         assert_eq!(h.find(0), (3, 0..10));
         // A part of a concatenation that is read later must keep its elements.
         let mut h = homes(&[10, 10, 10, 20]);
-        h.join(3, &[Some((0, 0)), Some((1, 10))], |_| true);
+        h.join(3, &[(Some(0), 0), (Some(1), 10)], |_| true);
         [(0, 1), (1, 2), (0, 3), (2, 3), (3, 4)].iter().for_each(|&(v, s)| h.touch(v, s));
         assert!(!h.overlay(0, 2, 3, |_| false));
     }

@@ -340,8 +340,7 @@ impl Layout {
                 Some((_, at)) => {
                     let whole = d.outputs[0];
                     let fits = |v: &usize| self.same_halo(*v, whole);
-                    let pieces: Vec<_> =
-                        inputs.iter().zip(at).map(|(v, at)| Some((v.filter(|v| fits(v))?, at))).collect();
+                    let pieces: Vec<_> = inputs.iter().zip(at).map(|(v, at)| (v.filter(|v| fits(v)), at)).collect();
                     let placed = homes.join(whole, &pieces, |v| !self.inputs.contains(&v));
                     if placed.iter().all(|&p| p) {
                         continue;

@@ -72,6 +72,10 @@ pub struct StepInfo {
     pub transpose: bool,
 }
 
+/// Algorithms that move elements and compute nothing.
+const COPIES: &[&str] =
+    &["image copy", "image rows", "planes", "channels permuted in blocks", "strided copy", "selection"];
+
 impl StepInfo {
     /// Why the step is slower than it could be, or there at all; `None` for ordinary work.
     pub fn note(&self) -> Option<&'static str> {
@@ -80,6 +84,7 @@ impl StepInfo {
                 Some("slow path: no kernel for these types and shapes, the naive evaluation runs")
             }
             () if self.transpose => Some("reorders a row-major tensor"),
+            () if COPIES.contains(&self.algorithm.as_str()) => Some("copies elements to other places"),
             () if self.op == "Convert" => Some("changes the memory format between two ops"),
             () if self.algorithm == "direct on a padded copy" => Some("copies its input to pad it"),
             () if self.algorithm == "gemm, packed at run time" => Some("packs an operand in every run"),
