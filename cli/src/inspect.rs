@@ -213,7 +213,16 @@ impl Report<'_> {
                     self.interpreted()
                 );
             }
-            None => text.push_str("shapes are decided while running: no plan, the interpreter runs it\n"),
+            None => match self.session.first_plan() {
+                Some(p) => {
+                    let n = p.steps().len();
+                    let _ = writeln!(
+                        text,
+                        "shapes are decided while running: the first {n} steps are planned, the interpreter runs the rest"
+                    );
+                }
+                None => text.push_str("shapes are decided while running: no plan, the interpreter runs it\n"),
+            },
         }
         if !self.open.is_empty() {
             let _ = writeln!(text, "symbolic sizes {} are taken as 1 (--dim NAME=N sets them)", self.open.join(", "));

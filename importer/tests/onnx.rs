@@ -388,9 +388,7 @@ fn tensors_are_written_and_read_back_bit_by_bit() {
 
 #[test]
 fn element_types_that_nothing_carries_are_named() {
-    for (number, name) in
-        [(8, "string"), (14, "complex64"), (17, "float8e4m3fn"), (22, "int4"), (23, "float4e2m1"), (26, "int2")]
-    {
+    for (number, name) in [(14, "complex64"), (15, "complex128")] {
         let model = with_constant("Add", &["1"], tensor("b", number, &[1], &[0]), 14, &[]);
         let error = refused(&model);
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}");

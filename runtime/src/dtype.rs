@@ -13,9 +13,9 @@ macro_rules! dtypes {
             pub const ALL: &[DType] = &[$(DType::$variant),*];
             /// Short name: `f32`, `u8`, ...
             pub fn name(self) -> &'static str { match self { $(DType::$variant => $name),* } }
-            /// Bytes of one element.
+            /// Bytes of one element in memory; 0 for text and lists, whose elements are not bytes.
             pub fn size(self) -> usize { match self { $(DType::$variant => $size),* } }
-            /// Kind and size as numpy writes them: `f4`, `i8`, ...; bfloat16 has none and is `V2`.
+            /// Kind and size as numpy writes them: `f4`, `i8`, ...; what numpy does not know is `V` and its size.
             pub fn numpy(self) -> &'static str { match self { $(DType::$variant => $numpy),* } }
         }
     };
@@ -35,6 +35,20 @@ dtypes! {
     U32 "u32" 4 "u4" "32-bit unsigned integer.";
     U64 "u64" 8 "u8" "64-bit unsigned integer.";
     Bool "bool" 1 "b1" "Truth value: a byte, 0 or 1.";
+    F8E4M3 "f8_e4m3" 1 "V1" "8-bit float of 4 exponent bits, without infinities.";
+    F8E4M3Fnuz "f8_e4m3fnuz" 1 "V1" "8-bit float of 4 exponent bits, without infinities and negative zero.";
+    F8E5M2 "f8_e5m2" 1 "V1" "8-bit float of 5 exponent bits.";
+    F8E5M2Fnuz "f8_e5m2fnuz" 1 "V1" "8-bit float of 5 exponent bits, without infinities and negative zero.";
+    F8E8M0 "f8_e8m0" 1 "V1" "Power of two of 8 exponent bits: a scale.";
+    F6E2M3 "f6_e2m3" 1 "V1" "6-bit float of 2 exponent bits; a byte in memory.";
+    F6E3M2 "f6_e3m2" 1 "V1" "6-bit float of 3 exponent bits; a byte in memory.";
+    F4E2M1 "f4_e2m1" 1 "V1" "4-bit float of 2 exponent bits; a byte in memory.";
+    I4 "i4" 1 "V1" "4-bit signed integer; a byte in memory, sign-extended.";
+    U4 "u4" 1 "V1" "4-bit unsigned integer; a byte in memory.";
+    I2 "i2" 1 "V1" "2-bit signed integer; a byte in memory, sign-extended.";
+    U2 "u2" 1 "V1" "2-bit unsigned integer; a byte in memory.";
+    Text "text" 0 "O" "A string (UTF-8).";
+    List "list" 0 "O" "A tensor: a sequence is a vector of them, an optional such a vector of at most one.";
 }
 
 impl DType {
@@ -46,9 +60,18 @@ impl DType {
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F16 | DType::BF16 | DType::F64)
     }
-    /// Any integer type; not `Bool`.
+    /// Any integer type that is computed with; not `Bool`.
     pub fn is_integer(self) -> bool {
-        !self.is_float() && self != DType::Bool
+        use DType as D;
+        matches!(self, D::I8 | D::I16 | D::I32 | D::I64 | D::U8 | D::U16 | D::U32 | D::U64)
+    }
+    /// A type that ops compute with: [`Self::is_float`], [`Self::is_integer`] or `Bool`.
+    pub fn is_plain(self) -> bool {
+        self.is_float() || self.is_integer() || self == DType::Bool
+    }
+    /// A type that is only stored, moved and converted: floats of at most 8 bits, integers of less than 8.
+    pub fn is_narrow(self) -> bool {
+        !self.is_plain() && self.size() == 1
     }
 }
 
@@ -79,7 +102,8 @@ macro_rules! elements {
 
 elements!(f32: F32, f16: F16, bf16: BF16, f64: F64, i8: I8, i16: I16, i32: I32, i64: I64, u8: U8, u16: U16, u32: U32, u64: U64, bool: Bool);
 
-/// Runs a block with `$t` bound to the Rust type of a [`DType`].
+/// Runs a block with `$t` bound to the Rust type of a [`DType`]. Types that no Rust type stands for bind `u8`, the byte that holds
+/// a narrow one; typed access to such a tensor as `u8` is an error.
 ///
 /// ```
 /// use pocketnn::{DType, with_dtype};
@@ -121,10 +145,6 @@ macro_rules! with_dtype {
                 type $t = i64;
                 $body
             }
-            $crate::DType::U8 => {
-                type $t = u8;
-                $body
-            }
             $crate::DType::U16 => {
                 type $t = u16;
                 $body
@@ -139,6 +159,10 @@ macro_rules! with_dtype {
             }
             $crate::DType::Bool => {
                 type $t = bool;
+                $body
+            }
+            _ => {
+                type $t = u8;
                 $body
             }
         }

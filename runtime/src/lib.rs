@@ -8,6 +8,7 @@ pub mod format;
 mod gang;
 pub mod graph;
 mod model;
+pub mod narrow;
 pub mod ops;
 pub mod passes;
 pub mod plan;

@@ -1,7 +1,7 @@
 //! A session: a model planned for concrete sizes, with its memory.
 
 use crate::plan::arena::Arena;
-use crate::plan::{self, Observation, OutputPlace, Plan, Target};
+use crate::plan::{self, Observation, OutputPlace, Plan, Split, Target};
 use crate::threads::Team;
 use crate::view::View;
 use crate::{Bindings, DType, Dim, Element, Error, Graph, Model, Result, Tensor, Threads, ValueId};
@@ -53,8 +53,8 @@ impl Options {
 enum Mode<'a> {
     /// By a plan.
     Planned { plan: Plan, arena: Arena<'a> },
-    /// Naively, because a shape is decided by data: inputs as fed, outputs as computed.
-    Dynamic { inputs: Vec<Option<Tensor>>, outputs: Vec<Tensor> },
+    /// Naively, because a shape is decided by data: inputs as fed, outputs as computed. What can be planned for inputs of these shapes is.
+    Dynamic { inputs: Vec<Option<Tensor>>, outputs: Vec<Tensor>, first: Option<Box<Split>>, shapes: Vec<Vec<usize>> },
 }
 
 /// A model planned for concrete sizes, with its memory. Not shared between threads: make one session a thread.
@@ -87,8 +87,16 @@ impl<'a> Session<'a> {
         let mode = match plan(&model, options, &shapes, &BTreeMap::new()) {
             Ok(plan) => planned(plan, options, memory)?,
             // Sizes that nobody named come with the first run.
-            Err(e) if e.kind() == crate::ErrorKind::Unsupported || (open && e.kind() == crate::ErrorKind::Graph) => {
+            Err(e) if open && matches!(e.kind(), crate::ErrorKind::Graph | crate::ErrorKind::Unsupported) => {
                 dynamic(graph)
+            }
+            Err(e) if e.kind() == crate::ErrorKind::Unsupported => {
+                let mut mode = split(&model, options, &shapes)?;
+                // The first run plans anew: shapes may follow from the values of its inputs.
+                if let Mode::Dynamic { shapes, .. } = &mut mode {
+                    shapes.clear();
+                }
+                mode
             }
             Err(e) => return Err(e),
         };
@@ -98,6 +106,13 @@ impl<'a> Session<'a> {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+    /// The part of a model that was planned for the inputs of the last run, where shapes behind it are decided while running.
+    pub fn first_plan(&self) -> Option<&Plan> {
+        match &self.mode {
+            Mode::Planned { .. } => None,
+            Mode::Dynamic { first, .. } => first.as_ref().map(|s| &s.plan),
+        }
     }
     /// The plan, unless shapes are decided while running.
     pub fn plan(&self) -> Option<&Plan> {
@@ -262,6 +277,12 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         }
+        if let Mode::Dynamic { shapes, .. } = &self.mode
+            && !shapes.is_empty()
+            && shapes.iter().zip(inputs).all(|(s, x)| *s == x.shape())
+        {
+            return Ok(());
+        }
         if matches!(self.mode, Mode::Planned { arena: Arena::Borrowed(_), .. }) {
             Err(Error::argument(
                 "a session in the caller's memory keeps its sizes; make another session for other sizes",
@@ -291,7 +312,7 @@ impl<'a> Session<'a> {
             Ok(plan) => planned(plan, &self.options, None)?,
             Err(e) if e.kind() == crate::ErrorKind::Unsupported => {
                 fixed.clear();
-                dynamic(graph)
+                split(&self.model, &self.options, &shapes)?
             }
             Err(e) => return Err(e),
         };
@@ -300,23 +321,49 @@ impl<'a> Session<'a> {
     }
 
     fn execute_dynamic(&mut self) -> Result<()> {
-        let Mode::Dynamic { inputs, outputs } = &mut self.mode else { return Ok(()) };
+        let Mode::Dynamic { inputs, outputs, first, .. } = &mut self.mode else { return Ok(()) };
         let fed: Option<Vec<Tensor>> = inputs.iter().cloned().collect();
         let fed =
             fed.ok_or_else(|| Error::argument("feed all inputs with `run`: their shapes are decided while running"))?;
-        *outputs = plan::interpret(self.model.graph(), &fed, |_, _| Ok(()))?;
+        *outputs = match first {
+            Some(split) => {
+                let _scope = pocketnn_kernels::isa::FlushDenormals::new();
+                split.run(&fed, self.team.as_parallel())?
+            }
+            None => plan::interpret(self.model.graph(), &fed, |_, _| Ok(()))?,
+        };
         Ok(())
+    }
+}
+
+/// The mode of a graph of data-decided shapes: what can be planned for inputs of these shapes is.
+fn split<'a>(model: &Model, options: &Options, shapes: &[Vec<Dim>]) -> Result<Mode<'a>> {
+    let known: Option<Vec<Vec<usize>>> = shapes.iter().map(|s| s.iter().map(Dim::known).collect()).collect();
+    let Some(known) = known else { return Ok(dynamic(model.graph())) };
+    let graph = model.graph().rebuild(shapes, &BTreeMap::new())?;
+    let split = Split::new(&graph, target(options), model.cache())?;
+    match (&split, options.max_arena_bytes) {
+        (Some(s), Some(max)) if s.plan.arena_bytes() > max => {
+            Err(Error::limit(format!("the arena needs {} bytes, the limit is {max}", s.plan.arena_bytes())))
+        }
+        _ => {
+            let inputs = vec![None; model.graph().inputs().len()];
+            Ok(Mode::Dynamic { inputs, outputs: Vec::new(), first: split.map(Box::new), shapes: known })
+        }
+    }
+}
+
+fn target(options: &Options) -> Target {
+    Target {
+        isa: options.isa.unwrap_or_else(Isa::detect),
+        threads: options.threads.count(),
+        winograd: options.winograd,
     }
 }
 
 fn plan(model: &Model, options: &Options, shapes: &[Vec<Dim>], fixed: &BTreeMap<ValueId, Tensor>) -> Result<Plan> {
     let graph = model.graph().rebuild(shapes, fixed)?;
-    let target = Target {
-        isa: options.isa.unwrap_or_else(Isa::detect),
-        threads: options.threads.count(),
-        winograd: options.winograd,
-    };
-    let plan = Plan::new(graph, target, model.cache())?;
+    let plan = Plan::new(graph, target(options), model.cache())?;
     match options.max_arena_bytes {
         Some(max) if plan.arena_bytes() > max => {
             Err(Error::limit(format!("the arena needs {} bytes, the limit is {max}", plan.arena_bytes())))
@@ -334,7 +381,7 @@ fn planned<'a>(plan: Plan, _options: &Options, memory: Option<&'a mut [u8]>) -> 
 }
 
 fn dynamic<'a>(graph: &Graph) -> Mode<'a> {
-    Mode::Dynamic { inputs: vec![None; graph.inputs().len()], outputs: Vec::new() }
+    Mode::Dynamic { inputs: vec![None; graph.inputs().len()], outputs: Vec::new(), first: None, shapes: Vec::new() }
 }
 
 fn expect(found: DType, wanted: DType, what: &str, i: usize) -> Result<()> {

@@ -13,6 +13,15 @@ pub struct Tensor {
     data: Arc<Bytes>,
     /// Byte offset of the first element in `data`.
     start: usize,
+    items: Items,
+}
+
+/// Elements that are not bytes, in row-major order.
+#[derive(Clone, PartialEq)]
+enum Items {
+    None,
+    Texts(Arc<[Arc<str>]>),
+    Tensors(Arc<[Tensor]>),
 }
 
 impl Tensor {
@@ -26,30 +35,59 @@ impl Tensor {
             let message = format!("a tensor of shape {shape:?} has {expected} elements, found {}", data.len());
             return Err(Error::argument(message));
         }
-        Ok(Self { dtype: T::DTYPE, shape: shape.to_vec(), data: Arc::new(Bytes::from_vec(data)), start: 0 })
+        Ok(Self::of(T::DTYPE, shape, Bytes::from_vec(data)))
     }
     /// A tensor of rank 0.
     pub fn scalar<T: Element>(x: T) -> Self {
-        Self { dtype: T::DTYPE, shape: Vec::new(), data: Arc::new(Bytes::from_vec(vec![x])), start: 0 }
+        Self::of(T::DTYPE, &[], Bytes::from_vec(vec![x]))
     }
     /// A tensor of rank 1.
     pub fn vector<T: Element>(x: &[T]) -> Self {
-        Self { dtype: T::DTYPE, shape: vec![x.len()], data: Arc::new(Bytes::from_vec(x.to_vec())), start: 0 }
+        Self::of(T::DTYPE, &[x.len()], Bytes::from_vec(x.to_vec()))
     }
-    /// All elements zero.
+    fn of(dtype: DType, shape: &[usize], data: Bytes) -> Self {
+        Self { dtype, shape: shape.to_vec(), data: Arc::new(data), start: 0, items: Items::None }
+    }
+    /// A tensor of strings.
     ///
     /// # Errors
-    /// When the size overflows.
+    /// When the number of strings is not the product of the shape.
+    pub fn texts<S: Into<Arc<str>>>(shape: &[usize], data: impl IntoIterator<Item = S>) -> Result<Self> {
+        let texts: Arc<[Arc<str>]> = data.into_iter().map(Into::into).collect();
+        let expected = checked_len(shape)?;
+        if expected != texts.len() {
+            let message = format!("a tensor of shape {shape:?} has {expected} strings, found {}", texts.len());
+            return Err(Error::argument(message));
+        }
+        Ok(Self { items: Items::Texts(texts), ..Self::of(DType::Text, shape, Bytes::zeroed(0)) })
+    }
+    /// A vector of tensors ([`DType::List`]).
+    pub fn list(tensors: Vec<Tensor>) -> Self {
+        let empty = Self::of(DType::List, &[tensors.len()], Bytes::zeroed(0));
+        Self { items: Items::Tensors(tensors.into()), ..empty }
+    }
+    /// All elements zero; texts empty.
+    ///
+    /// # Errors
+    /// When the size overflows, or for lists with elements.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self> {
         let n = checked_bytes(dtype, shape)?;
-        Ok(Self { dtype, shape: shape.to_vec(), data: Arc::new(Bytes::zeroed(n)), start: 0 })
+        match dtype {
+            DType::Text => Self::texts(shape, vec![Arc::<str>::from(""); checked_len(shape)?]),
+            DType::List if *shape == [0] => Ok(Self::list(Vec::new())),
+            DType::List => Err(Error::argument("the elements of a list have no zero")),
+            _ => Ok(Self::of(dtype, shape, Bytes::zeroed(n))),
+        }
     }
-    /// A tensor from little-endian bytes in row-major order. Truth values are made 0 or 1.
+    /// A tensor from little-endian bytes in row-major order. Truth values are made 0 or 1; a narrow element is a byte.
     ///
     /// # Errors
-    /// When the number of bytes does not fit the shape.
+    /// When the number of bytes does not fit the shape, or for text and lists.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Self> {
         let n = checked_bytes(dtype, shape)?;
+        if dtype.size() == 0 {
+            return Err(Error::argument(format!("elements of {dtype} are not bytes")));
+        }
         if n != bytes.len() {
             let message = format!("a {dtype} tensor of shape {shape:?} has {n} bytes, found {}", bytes.len());
             return Err(Error::argument(message));
@@ -59,11 +97,14 @@ impl Tensor {
         if dtype == DType::Bool {
             data.as_mut_slice().iter_mut().for_each(|b| *b = u8::from(*b != 0));
         }
-        Ok(Self { dtype, shape: shape.to_vec(), data: Arc::new(data), start: 0 })
+        Ok(Self::of(dtype, shape, data))
     }
     /// A tensor over a part of shared bytes (a mapped file).
     pub(crate) fn from_shared(dtype: DType, shape: &[usize], data: Arc<Bytes>, start: usize) -> Result<Self> {
         let n = checked_bytes(dtype, shape)?;
+        if dtype.size() == 0 {
+            return Err(Error::argument(format!("elements of {dtype} are not bytes")));
+        }
         if start > data.as_slice().len() || n > data.as_slice().len() - start {
             return Err(Error::format(format!("tensor of {n} bytes at {start} lies outside the data")));
         }
@@ -72,7 +113,7 @@ impl Tensor {
         if !aligned || (dtype == DType::Bool && part.iter().any(|&b| b > 1)) {
             return Self::from_bytes(dtype, shape, part);
         }
-        Ok(Self { dtype, shape: shape.to_vec(), data, start })
+        Ok(Self { dtype, shape: shape.to_vec(), data, start, items: Items::None })
     }
 
     /// A constant whose elements are `stored` in a packed form.
@@ -82,7 +123,13 @@ impl Tensor {
     pub(crate) fn packed(form: Form, shape: &[usize], stored: Tensor) -> Result<Self> {
         let dtype = stored.dtype;
         let packed = PackedBytes::new(form, shape, stored)?;
-        Ok(Self { dtype, shape: shape.to_vec(), data: Arc::new(Bytes::Packed(Box::new(packed))), start: 0 })
+        Ok(Self {
+            dtype,
+            shape: shape.to_vec(),
+            data: Arc::new(Bytes::Packed(Box::new(packed))),
+            start: 0,
+            items: Items::None,
+        })
     }
     /// The packed form and its elements, when the constant is stored in one and still has the shape it was packed with.
     pub fn stored(&self) -> Option<(Form, &Tensor)> {
@@ -131,7 +178,7 @@ impl Tensor {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The elements as little-endian bytes.
+    /// The elements as little-endian bytes; none for text and lists.
     pub fn bytes(&self) -> &[u8] {
         &self.data.as_slice()[self.start..self.start + self.len() * self.dtype.size()]
     }
@@ -145,6 +192,26 @@ impl Tensor {
         }
         Ok(self.data.typed::<T>(self.start, self.len()))
     }
+    /// The strings of a tensor of text.
+    ///
+    /// # Errors
+    /// When it holds something else.
+    pub fn as_texts(&self) -> Result<&[Arc<str>]> {
+        match &self.items {
+            Items::Texts(t) => Ok(t),
+            _ => Err(Error::argument(format!("expected a tensor of text, found {}", self.dtype))),
+        }
+    }
+    /// The tensors of a list.
+    ///
+    /// # Errors
+    /// When it holds something else.
+    pub fn as_list(&self) -> Result<&[Tensor]> {
+        match &self.items {
+            Items::Tensors(t) => Ok(t),
+            _ => Err(Error::argument(format!("expected a list, found {}", self.dtype))),
+        }
+    }
     /// The same elements with another shape.
     ///
     /// # Errors
@@ -156,16 +223,22 @@ impl Tensor {
         }
         Ok(Self { shape: shape.to_vec(), ..self.clone() })
     }
-    /// The same bytes as elements of another type of the same size.
+    /// The same bytes as elements of another type of the same size, none of them truth values made of other numbers.
     pub(crate) fn retyped(self, dtype: DType) -> Self {
         assert_eq!(self.dtype.size(), dtype.size());
         Self { dtype, ..self }
     }
-    /// The elements converted to `f64`.
+    /// The elements converted to `f64`; of a text or list NaN.
     pub fn to_f64(&self) -> Vec<f64> {
-        macro_rules! each { ($($t:ty => $f:expr),*) => { match self.dtype { $(<$t as Element>::DTYPE => self.data.typed::<$t>(self.start, self.len()).iter().map(|&x| $f(x)).collect()),* } } }
-        each!(f32 => f64::from, half::f16 => half::f16::to_f64, half::bf16 => half::bf16::to_f64, f64 => |x| x, i8 => f64::from, i16 => f64::from,
-            i32 => f64::from, i64 => |x| x as f64, u8 => f64::from, u16 => f64::from, u32 => f64::from, u64 => |x| x as f64, bool => |x| f64::from(u8::from(x)))
+        if !self.dtype.is_plain() {
+            let wide = |&b: &u8| crate::narrow::decode(self.dtype, b);
+            let items = if self.dtype.size() == 0 { self.len() } else { 0 };
+            return self.bytes().iter().map(wide).chain(std::iter::repeat_n(f64::NAN, items)).collect();
+        }
+        crate::with_dtype!(self.dtype, T => {
+            let all = self.data.typed::<T>(self.start, self.len());
+            all.iter().map(|&x| crate::kernels::elementwise::Number::to_f64(x)).collect()
+        })
     }
     /// The elements converted to `f32`.
     pub fn to_f32(&self) -> Vec<f32> {
@@ -189,7 +262,16 @@ impl Tensor {
     }
     /// True when dtype, shape and every bit agree.
     pub fn same_bits(&self, other: &Tensor) -> bool {
-        self.dtype == other.dtype && self.shape == other.shape && self.bytes() == other.bytes()
+        let same = self.dtype == other.dtype && self.shape == other.shape && self.bytes() == other.bytes();
+        same && self.items == other.items
+    }
+    /// Bytes of memory that the elements take, those of texts and lists included.
+    pub fn footprint(&self) -> usize {
+        match &self.items {
+            Items::None => self.byte_len(),
+            Items::Texts(t) => t.iter().map(|s| s.len().saturating_add(size_of::<Arc<str>>())).sum(),
+            Items::Tensors(t) => t.iter().map(|t| t.footprint().saturating_add(size_of::<Tensor>())).sum(),
+        }
     }
 }
 
@@ -215,6 +297,12 @@ pub fn checked_bytes(dtype: DType, shape: &[usize]) -> Result<usize> {
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.dtype, self.shape)?;
+        match &self.items {
+            Items::Texts(t) if t.len() <= 16 => return write!(f, " {t:?}"),
+            Items::Tensors(t) if t.len() <= 16 => return write!(f, " {t:?}"),
+            Items::None => {}
+            _ => return Ok(()),
+        }
         if self.len() <= 16 { write!(f, " {:?}", self.to_f64()) } else { Ok(()) }
     }
 }

@@ -77,10 +77,19 @@ fn case(row: &Value) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|e| failure(format!("{}: {e}", folder.display())))?;
     for (i, (t, id)) in outputs.iter().zip(model.graph().outputs()).enumerate() {
         let file = folder.join(format!("output_{i}.pb"));
-        let bytes = onnx::write_tensor(&model.graph().value(*id).name, t)?;
+        let bytes = onnx::write_value(&model.graph().value(*id).name, t, kind(&row["outputs"][i]))?;
         fs::write(&file, bytes).map_err(|e| failure(format!("{}: {e}", file.display())))?;
     }
     Ok(())
+}
+
+/// The message that holds a value.
+fn kind(row: &Value) -> onnx::ValueKind {
+    match row["proto"].as_str() {
+        Some("sequence") => onnx::ValueKind::Sequence,
+        Some("optional") => onnx::ValueKind::Optional,
+        _ => onnx::ValueKind::Tensor,
+    }
 }
 
 /// The tensors of the row in the order of the model's inputs.
@@ -93,7 +102,7 @@ fn inputs(model: &Model, row: &Value) -> Result<Vec<Tensor>, Failure> {
         let given = given.ok_or_else(|| failure(format!("the row has no input `{name}`")))?;
         let path = text(given, "path")?;
         let bytes = fs::read(path).map_err(|e| failure(format!("{path}: {e}")))?;
-        out.push(onnx::read_tensor(&bytes, &Limits::default())?);
+        out.push(onnx::read_value(&bytes, kind(given), &Limits::default())?);
     }
     Ok(out)
 }

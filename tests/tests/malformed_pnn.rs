@@ -21,6 +21,41 @@ fn small() -> Vec<u8> {
     format::write(&b.finish().unwrap()).unwrap()
 }
 
+/// A file with a loop, a list, text, narrow weights and a constant that only a body uses.
+fn dynamic() -> Vec<u8> {
+    use pocketnn::ops::control::{Body, Loop};
+    use pocketnn::ops::elementwise::{BinaryKind, Cast};
+    use pocketnn::ops::gather::Lookup;
+    use pocketnn::ops::list::{ListAt, ListInsert, ListLen};
+    use pocketnn::{DType, Dim, GraphBuilder, Tensor};
+    let mut b = GraphBuilder::new("body");
+    let round = b.input("round", DType::I64, vec![]);
+    let go = b.input("go", DType::Bool, vec![]);
+    let list = b.input("list", DType::List, [Dim::symbol("n")]);
+    let x = b.input("x", DType::F32, [Dim::from(100)]);
+    let table = b.constant("table", noise(&[100], 3).unwrap());
+    let sum = b.binary(BinaryKind::Add, x, table, "sum").unwrap();
+    let list = b.op(ListInsert {}, &[list, sum], "longer").unwrap();
+    [go, list, round].into_iter().for_each(|v| b.output(v));
+    let op = Loop { body: Body::new(b.finish().unwrap()), states: 1 };
+    let mut b = GraphBuilder::new("dynamic");
+    let x = b.input("x", DType::F32, [Dim::from(100)]);
+    let list = b.input("list", DType::List, [Dim::symbol("n")]);
+    let rounds = b.scalar(3i64);
+    let looped = b.node(op, &[Some(rounds), None, Some(list), Some(x)], 2, "loop").unwrap();
+    let count = b.op(ListLen {}, &[looped[0]], "count").unwrap();
+    let last = b.integers(&[-1]);
+    let y = b.op(ListAt { dtype: DType::F32, shape: vec![100] }, &[looped[0], last], "last").unwrap();
+    let four = b.constant("four", pocketnn::narrow::unpack(DType::I4, &[3], &[0x21, 0x0f]).unwrap());
+    let four = b.op(Cast { to: DType::I64 }, &[four], "wide").unwrap();
+    let keys = b.integers(&[3, 4, 5]);
+    let names = b.constant("names", Tensor::texts(&[3], ["a", "b", "c"]).unwrap());
+    let default = b.constant("default", Tensor::texts(&[], [""]).unwrap());
+    let name = b.op(Lookup {}, &[count, keys, names, default], "name").unwrap();
+    [y, looped[1], four, name].into_iter().for_each(|v| b.output(v));
+    format::write(&b.finish().unwrap()).unwrap()
+}
+
 fn read(bytes: &[u8]) -> Result<Graph, Error> {
     format::read(bytes, &Limits::default())
 }
@@ -30,11 +65,38 @@ fn exercise(bytes: &[u8]) -> bool {
     let Ok(graph) = read(bytes) else { return false };
     graph.validate().expect("what was read is valid");
     let options = Options { max_arena_bytes: Some(16 << 20), ..Options::default() };
+    let zeros: Option<Vec<pocketnn::Tensor>> = graph.inputs().iter().map(|&i| zero(graph.ty(i))).collect();
     if let Ok(mut session) = Model::new(graph).session(&options) {
         // An op may refuse values; that is an error, not a panic.
         let _ = session.execute();
+        if let Some(zeros) = zeros {
+            let _ = session.run_tensors(&zeros);
+        }
     }
     true
+}
+
+/// Zeros of a type, symbolic dimensions 1; empty lists. Nothing where that is large.
+fn zero(ty: &pocketnn::ops::infer::ValueType) -> Option<pocketnn::Tensor> {
+    if ty.dtype == pocketnn::DType::List {
+        return Some(pocketnn::Tensor::list(Vec::new()));
+    }
+    let shape: Vec<usize> = ty.shape.iter().map(|d| d.known().unwrap_or(1)).collect();
+    let small = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b)).is_some_and(|n| n < 1 << 20);
+    if small { pocketnn::Tensor::zeros(ty.dtype, &shape).ok() } else { None }
+}
+
+#[test]
+fn a_file_with_everything_that_is_decided_while_running_comes_back() {
+    let bytes = dynamic();
+    let graph = read(&bytes).unwrap();
+    assert_eq!(format::write(&graph).unwrap(), bytes);
+    let mut session = Model::new(graph).session(&Options::default()).unwrap();
+    let x = noise(&[100], 4).unwrap();
+    let out = session.run_tensors(&[x, pocketnn::Tensor::list(Vec::new())]).unwrap();
+    assert_eq!(out[1], pocketnn::Tensor::vector(&[0i64, 1, 2]));
+    assert_eq!(out[2], pocketnn::Tensor::vector(&[1i64, 2, -1]));
+    assert_eq!(out[3], pocketnn::Tensor::texts(&[], ["a"]).unwrap());
 }
 
 #[test]
@@ -69,11 +131,16 @@ fn every_changed_bit_gives_an_error_or_a_network() {
 
 #[test]
 fn random_damage_gives_an_error_or_a_network() {
-    let bytes = small();
+    for (bytes, rounds) in [(small(), 1500), (dynamic(), 3000)] {
+        damage(&bytes, rounds);
+    }
+}
+
+fn damage(bytes: &[u8], rounds: usize) {
     let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut rng = Rng::new(11);
-    for _ in 0..1500 {
-        let mut changed = bytes.clone();
+    for _ in 0..rounds {
+        let mut changed = bytes.to_vec();
         for _ in 0..rng.range(1, 6) {
             let at = rng.below(header);
             match rng.below(4) {

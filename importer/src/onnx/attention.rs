@@ -18,8 +18,11 @@ use super::norm::reduce;
 use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
 
-pub(super) const ROWS: &[Row] =
-    &[op("Attention", &[23, 24, 25], attention), op("RotaryEmbedding", &[23], rotary_embedding)];
+pub(super) const ROWS: &[Row] = &[
+    op("Attention", &[23, 24, 25], attention),
+    op("RotaryEmbedding", &[23], rotary_embedding),
+    Row { domain: "ai.onnx.preview", name: "FlexAttention", since: &[1], lower: flex_attention },
+];
 
 /// A positive number of heads.
 fn heads(cx: &Node, name: &str) -> Result<Option<i64>> {
@@ -311,4 +314,48 @@ fn rotary_embedding(cx: &mut Node) -> Result<Lowered> {
         y = cx.op(Concat { axis: -1 }, &[y.id, rest.id], x.elem)?;
     }
     one(if flat { cx.reshape(y, &[0, 0, -1])? } else { cx.transpose(y, &[0, 2, 1, 3])? })
+}
+
+/// Attention whose scores and probabilities pass through graphs.
+fn flex_attention(cx: &mut Node) -> Result<Lowered> {
+    let (q, k, v) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
+    if [q, k, v].iter().any(|&x| cx.rank(x) != 4) {
+        return Err(ImportError::invalid("expected queries, keys and values of rank 4"));
+    }
+    let scale = match (cx.attrs.opt_float("scale")?, cx.extent(q, 3)) {
+        (Some(scale), _) => scale,
+        (None, Some(width)) if width > 0 => 1.0 / (width as f32).sqrt(),
+        _ => return Err(ImportError::unsupported("queries of unknown width without `scale` are not supported")),
+    };
+    let heads =
+        cx.extent(q, 1).ok_or_else(|| ImportError::unsupported("queries of unknown heads are not supported"))?;
+    let (k, v) = (shared_heads(cx, k, heads)?, shared_heads(cx, v, heads)?);
+    let root = f64::from(scale.sqrt());
+    let (root_q, root_k) = (cx.scalar_like(q, root)?, cx.scalar_like(k, root)?);
+    let (scaled, keys) = (cx.binary(BinaryKind::Mul, q, root_q)?, cx.binary(BinaryKind::Mul, k, root_k)?);
+    let keys = cx.transpose(keys, &[0, 1, 3, 2])?;
+    let scores = cx.op(MatMul::default(), &[scaled.id, keys.id], q.elem)?;
+    let precision = match cx.attrs.opt_int("softmax_precision")? {
+        Some(n) => Elem::parse(i32::try_from(n).unwrap_or(-1)).map_err(|e| e.at_attribute("softmax_precision"))?,
+        None if q.elem == Elem::F64 => Elem::F64,
+        None => Elem::F32,
+    };
+    let scores = cast_to(cx, scores, precision)?;
+    let scores = modified(cx, "score_mod", scores)?;
+    let probabilities = cx.op(Softmax { axis: -1, log: false }, &[scores.id], precision)?;
+    let probabilities = modified(cx, "prob_mod", probabilities)?;
+    let values = cast_to(cx, v, precision)?;
+    let y = cx.op(MatMul::default(), &[probabilities.id, values.id], precision)?;
+    one(cast_to(cx, y, v.elem)?)
+}
+
+/// A value passed through the graph of an attribute, if there is one.
+fn modified(cx: &mut Node, attribute: &str, x: V) -> Result<V> {
+    let Some(graph) = cx.attrs.opt_graph(attribute)? else { return Ok(x) };
+    let env = cx.env;
+    let out = cx.walker.subgraph(graph, env, vec![x.into()])?;
+    match out.into_iter().next() {
+        Some(super::node::Value::Tensor(y)) => cast_to(cx, y, x.elem),
+        _ => Err(ImportError::invalid("the graph must give one tensor").at_attribute(attribute)),
+    }
 }

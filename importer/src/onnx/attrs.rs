@@ -79,11 +79,6 @@ impl<'a> Attrs<'a> {
         }
     }
 
-    /// True when the attribute is given; counts as read.
-    pub fn has(&self, name: &str) -> bool {
-        self.entries.iter().filter(|e| e.name == name).map(|e| e.read.set(true)).count() > 0
-    }
-
     getters! {
         /// An integer.
         opt_int -> i64, "an integer", { AttributeValue::Int(x) => *x, AttributeValue::Zero => 0 };

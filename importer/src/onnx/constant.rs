@@ -1,8 +1,10 @@
 //! Constants, shapes, conversions, and operators that do nothing in inference.
 
-use pocketnn::ops::elementwise::Cast;
+use pocketnn::narrow::Rounding;
+use pocketnn::ops::elementwise::{BinaryKind, BitCast, Cast, Narrow, Where};
 use pocketnn::ops::gather::EyeLike;
 use pocketnn::ops::movement::{ConstantOfShape, Range, Shape};
+use pocketnn::ops::random::Distribution;
 use pocketnn::ops::reduce::{Reduce, ReduceKind};
 use pocketnn::{DType, Tensor};
 
@@ -15,6 +17,7 @@ use super::tensor;
 use crate::error::{ImportError, Result};
 
 pub(super) const ROWS: &[Row] = &[
+    op("BitCast", &[26], bit_cast),
     op("Cast", &[1, 6, 9, 13, 19, 21, 23, 24, 25, 28], cast),
     op("CastLike", &[15, 19, 21, 23, 24, 25], cast_like),
     op("Constant", &[1, 9, 11, 12, 13, 19, 21, 23, 24, 25], constant),
@@ -48,8 +51,10 @@ fn constant(cx: &mut Node) -> Result<Lowered> {
         (Elem::I64, Tensor::vector(&x))
     } else if let Some(x) = a.floats("value_floats")? {
         (Elem::F32, Tensor::vector(&x))
-    } else if a.has("value_string") || a.has("value_strings") {
-        return Err(ImportError::unsupported(format!("elements of type {} are not supported", Elem::Text.name())));
+    } else if let Some(s) = a.opt_string("value_string")? {
+        (Elem::Text, Tensor::texts(&[], [s]).map_err(|e| ImportError::invalid(e.message()))?)
+    } else if let Some(s) = a.strings("value_strings")? {
+        (Elem::Text, Tensor::texts(&[s.len()], s).map_err(|e| ImportError::invalid(e.message()))?)
     } else {
         return Err(missing("value"));
     };
@@ -75,22 +80,48 @@ fn constant_of_shape(cx: &mut Node) -> Result<Lowered> {
 fn cast(cx: &mut Node) -> Result<Lowered> {
     let to = if cx.since < 6 {
         let name = cx.attrs.opt_string("to")?.ok_or_else(|| missing("to"))?;
-        let known = (1..=16).filter_map(Elem::of).find(|e| e.name().eq_ignore_ascii_case(&name));
+        let known = (1..=28).filter_map(Elem::of).find(|e| e.name().eq_ignore_ascii_case(&name));
         known.ok_or_else(|| super::attrs::unknown_value("to", "the name of an element type", &name))?
     } else {
         let number = cx.attrs.opt_int("to")?.ok_or_else(|| missing("to"))?;
         Elem::parse(i32::try_from(number).unwrap_or(-1)).map_err(|e| e.at_attribute("to"))?
     };
-    // Both speak of narrower floats than are carried.
-    cx.attrs.ignore(&["saturate", "round_mode"]);
     let x = cx.input(0)?;
-    one(cast_to(cx, x, to)?)
+    one(cast_as(cx, x, to)?)
 }
 
 fn cast_like(cx: &mut Node) -> Result<Lowered> {
-    cx.attrs.ignore(&["saturate", "round_mode"]);
     let (x, like) = (cx.input(0)?, cx.input(1)?);
-    one(cast_to(cx, x, like.elem)?)
+    one(cast_as(cx, x, like.elem)?)
+}
+
+/// The bits of the stored types, not of what carries them.
+fn bit_cast(cx: &mut Node) -> Result<Lowered> {
+    let x = cx.input(0)?;
+    let number = cx.attrs.opt_int("to")?.ok_or_else(|| missing("to"))?;
+    let to = Elem::parse(i32::try_from(number).unwrap_or(-1)).map_err(|e| e.at_attribute("to"))?;
+    let stored = cx.convert(x.id, x.elem.stored()?)?;
+    one(cx.op(BitCast { to: to.stored()? }, &[stored], to)?)
+}
+
+/// Converts as the attributes `saturate` and `round_mode` say.
+fn cast_as(cx: &mut Node, x: V, to: Elem) -> Result<V> {
+    let saturate = cx.attrs.flag("saturate", true)?;
+    let mode = cx.attrs.string("round_mode", "up")?;
+    let rounding = Rounding::from_name(&mode);
+    let rounding =
+        rounding.ok_or_else(|| super::attrs::unknown_value("round_mode", "`up`, `down` or `nearest`", &mode))?;
+    narrowed(cx, x, to, saturate, rounding)
+}
+
+/// As [`cast_to`], where what narrow floats do beyond the largest number matters.
+pub(super) fn narrowed(cx: &mut Node, x: V, to: Elem, saturate: bool, rounding: Rounding) -> Result<V> {
+    let dtype = to.carried()?;
+    let as_cast = saturate && (to != Elem::F8e8m0 || rounding == Rounding::Up);
+    if as_cast || !dtype.is_narrow() || x.elem == to {
+        return cast_to(cx, x, to);
+    }
+    cx.op(Narrow { to: dtype, saturate, rounding }, &[x.id], to)
 }
 
 /// Converts to a declared type. Values of a half-precision type are rounded to it when they come from a wider one.
@@ -138,19 +169,18 @@ fn range(cx: &mut Node) -> Result<Lowered> {
     one(cx.op(Range::default(), &[start.id, limit.id, delta.id], start.elem)?)
 }
 
-/// Nothing happens to `x` in inference; the mask says that every element stayed.
+/// Nothing happens to `x` in inference; the mask says that every element stayed. In training mode, elements are dropped at random.
 fn dropout(cx: &mut Node) -> Result<Lowered> {
     cx.attrs.ignore(&["consumed_inputs", "is_test", "seed"]);
     let x = cx.input(0)?;
-    let mut ratio = cx.attrs.float("ratio", 0.5)?;
-    if let Some(r) = cx.maybe(1)? {
-        ratio = cx.const_floats(r).and_then(|r| r.first().copied()).unwrap_or(f32::NAN);
-    }
-    if let Some(training) = cx.maybe(2)? {
-        let on = cx.need_ints(training, "the training mode of Dropout")?.first() != Some(&0);
-        if on && ratio != 0.0 {
-            return Err(ImportError::unsupported("random dropping of elements (training mode) is not supported"));
-        }
+    let attribute = cx.attrs.float("ratio", 0.5)?;
+    let ratio = cx.maybe(1)?;
+    let training = cx.maybe(2)?;
+    if let Some(training) = training
+        && cx.const_ints(training).as_deref() != Some(&[0])
+    {
+        let ratio = if let Some(r) = ratio { r } else { cx.float(attribute) };
+        return dropped(cx, x, ratio, training);
     }
     let mut out = vec![x.into()];
     if cx.wants(1) {
@@ -158,4 +188,22 @@ fn dropout(cx: &mut Node) -> Result<Lowered> {
         out.push(ones_like(cx, x, mask)?.into());
     }
     Ok(out)
+}
+
+/// Where training is on, each element is 0 with the probability `ratio`, and the others grow by what is lost.
+fn dropped(cx: &mut Node, x: V, ratio: V, training: V) -> Result<Lowered> {
+    let ratio = cast_to(cx, ratio, Elem::F32)?;
+    let shape = cx.op(Shape::default(), &[x.id], Elem::I64)?;
+    let u = super::random::numbers(cx, Distribution::Uniform, (0.0, 1.0), shape.id)?;
+    let stays = cx.compare(BinaryKind::Ge, u, ratio)?;
+    let (off, unit) = (cx.tensor(Tensor::scalar(true)), cx.float(1.0));
+    let mask = cx.op(Where::default(), &[training.id, stays.id, off], Elem::Bool)?;
+    let left = cx.binary(BinaryKind::Sub, unit, ratio)?;
+    let factor = cx.binary(BinaryKind::Div, unit, left)?;
+    let factor = cx.op(Where::default(), &[training.id, factor.id, unit.id], Elem::F32)?;
+    let factor = cast_to(cx, factor, x.elem)?;
+    let zero = cx.scalar_like(x, 0.0)?;
+    let grown = cx.binary(BinaryKind::Mul, x, factor)?;
+    let y = cx.op(Where::default(), &[mask.id, grown.id, zero.id], x.elem)?;
+    Ok(vec![y.into(), mask.into()])
 }

@@ -1,42 +1,37 @@
-//! Control flow whose course is known while importing, and sequences and optionals, which exist only while importing.
+//! Control flow.
 //!
-//! A loop whose number of rounds follows from constants and shapes is unrolled; a condition that is known chooses its branch.
-//! Where it is not known but both branches give tensors of one type, both are computed and one is chosen.
+//! What is known while importing is decided there: a condition chooses its branch, a loop is unrolled. Where a condition is not known but
+//! both branches give tensors of one type and known extents, both are computed and one is chosen. Everything else becomes an [`If`] or
+//! [`Loop`] of the graph, whose bodies run when the graph does.
 
+use pocketnn::ops::control::{Body, If, Loop};
 use pocketnn::ops::elementwise::Where;
-use pocketnn::ops::gather::Gather;
-use pocketnn::ops::movement::{Concat, Split, Squeeze, Unsqueeze};
+use pocketnn::ops::list::List;
+use pocketnn::ops::movement::{Concat, Unsqueeze};
+use pocketnn::{DType, Dim, Tensor, ValueId};
 
 use super::elem::Elem;
-use super::node::{Lowered, Node, V, Value, one};
+use super::list::{Item, Items, ListValue, known};
+use super::node::{Lowered, Node, V, Value, runtime};
 use super::proto::Graph;
 use super::registry::{Row, op};
-use crate::error::{ImportError, Result};
+use super::scope::OpenBody;
+use crate::error::{ErrorKind, ImportError, Result};
 
-pub(super) const ROWS: &[Row] = &[
-    op("ConcatFromSequence", &[11], concat_from_sequence),
-    op("If", &[1, 11, 13, 16, 19, 21, 23, 24, 25], branch),
-    op("Loop", &[1, 11, 13, 16, 19, 21, 23, 24, 25], repeat),
-    op("Optional", &[15, 28], optional),
-    op("OptionalGetElement", &[15, 18, 28], optional_get),
-    op("OptionalHasElement", &[15, 18, 28], optional_has),
-    op("Scan", &[8, 9, 11, 16, 19, 21, 23, 24, 25], scan),
-    op("SequenceAt", &[11], sequence_at),
-    op("SequenceConstruct", &[11], sequence_construct),
-    op("SequenceEmpty", &[11], sequence_empty),
-    op("SequenceErase", &[11], sequence_erase),
-    op("SequenceInsert", &[11], sequence_insert),
-    op("SequenceLength", &[11], sequence_length),
-    op("SplitToSequence", &[11, 24], split_to_sequence),
-];
+pub(super) const ROWS: &[Row] =
+    &[op("If", &[1, 11, 13, 16, 19, 21, 23, 24, 25], branch), op("Loop", &[1, 11, 13, 16, 19, 21, 23, 24, 25], repeat)];
 
-fn wrong_kind(i: usize, expected: &str) -> ImportError {
-    ImportError::invalid(format!("input {i} is of another kind")).expected(expected)
-}
-
-/// The only element of a constant, as an integer.
-fn known(cx: &Node, v: V) -> Option<i64> {
-    cx.const_ints(v).and_then(|l| if let [x] = l.as_slice() { Some(*x) } else { None })
+/// Tries a way of lowering; what it added is forgotten when it is not supported.
+fn attempt<T>(cx: &mut Node, f: impl FnOnce(&mut Node) -> Result<T>) -> Result<Option<T>> {
+    let mark = cx.walker.mark();
+    match f(cx) {
+        Ok(out) => Ok(Some(out)),
+        Err(e) if e.kind() == ErrorKind::Unsupported => {
+            cx.walker.restore(mark);
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 fn branch(cx: &mut Node) -> Result<Lowered> {
@@ -46,13 +41,21 @@ fn branch(cx: &mut Node) -> Result<Lowered> {
     if let Some(c) = known(cx, condition) {
         return cx.walker.subgraph(if c != 0 { yes } else { no }, env, Vec::new());
     }
+    if let Some(out) = attempt(cx, |cx| both(cx, condition, yes, no))? {
+        return Ok(out);
+    }
+    decided(cx, condition, yes, no)
+}
+
+/// Both branches, and a choice between their results.
+fn both(cx: &mut Node, condition: V, yes: &Graph, no: &Graph) -> Result<Lowered> {
+    let env = cx.env;
     let a = cx.walker.subgraph(yes, env, Vec::new())?;
     let b = cx.walker.subgraph(no, env, Vec::new())?;
     if a.len() != b.len() {
-        return Err(ImportError::invalid("the branches have different numbers of outputs")
-            .expected(a.len())
-            .found(b.len()));
+        return Err(different(a.len(), b.len()));
     }
+    let undecided = || ImportError::unsupported("the branches give values of different types");
     let mut out = Vec::with_capacity(a.len());
     for (a, b) in a.into_iter().zip(b) {
         let (Value::Tensor(a), Value::Tensor(b)) = (a, b) else { return Err(undecided()) };
@@ -65,16 +68,124 @@ fn branch(cx: &mut Node) -> Result<Lowered> {
     Ok(out)
 }
 
-fn undecided() -> ImportError {
-    ImportError::unsupported(
-        "a condition computed while running, whose branches give different types, is not supported",
-    )
+fn different(a: usize, b: usize) -> ImportError {
+    ImportError::invalid("the branches have different numbers of outputs").expected(a).found(b)
+}
+
+/// What a value of a body is outside of it.
+#[derive(Clone, Debug)]
+enum Kind {
+    Tensor(Elem),
+    List(Items, Box<Item>),
+}
+
+impl Kind {
+    fn joined(&self, other: &Kind) -> Result<Kind> {
+        match (self, other) {
+            (Kind::Tensor(a), Kind::Tensor(b)) if a == b => Ok(self.clone()),
+            (Kind::List(k, a), Kind::List(l, b)) if k == l => Ok(Kind::List(*k, Box::new(a.joined(b)?))),
+            _ => Err(ImportError::unsupported("a value that is of different types is not supported")),
+        }
+    }
+
+    fn value(self, id: ValueId) -> Value {
+        match self {
+            Kind::Tensor(elem) => Value::Tensor(V { id, elem }),
+            Kind::List(items, item) => Value::List(ListValue { id, items, item }),
+        }
+    }
+}
+
+/// A value as one value of the graph.
+fn single(cx: &mut Node, value: &Value) -> Result<(ValueId, Kind)> {
+    if let Value::Tensor(v) = value {
+        return Ok((v.id, Kind::Tensor(v.elem)));
+    }
+    let list = cx.walker.listed(value)?;
+    Ok((list.id, Kind::List(list.items, list.item)))
+}
+
+/// A branch as a body.
+fn body_of(cx: &mut Node, g: &Graph) -> Result<(OpenBody, Vec<Kind>)> {
+    cx.walker.open_body();
+    let env = cx.env;
+    let made = cx
+        .walker
+        .subgraph(g, env, Vec::new())
+        .and_then(|out| out.iter().map(|v| single(cx, v)).collect::<Result<Vec<_>>>());
+    let body = cx.walker.close_body();
+    let (mut body, made) = (body.ok_or_else(|| ImportError::invalid("a body that was not begun"))?, made?);
+    let mut kinds = Vec::with_capacity(made.len());
+    for (id, kind) in made {
+        body.builder.output(id);
+        kinds.push(kind);
+    }
+    Ok((body, kinds))
+}
+
+/// A branch that is chosen while running.
+fn decided(cx: &mut Node, condition: V, yes: &Graph, no: &Graph) -> Result<Lowered> {
+    let (mut a, kinds) = body_of(cx, yes)?;
+    let (mut b, others) = body_of(cx, no)?;
+    if kinds.len() != others.len() {
+        return Err(different(kinds.len(), others.len()));
+    }
+    let mut order: Vec<ValueId> = a.scope.captures.iter().map(|c| c.0).collect();
+    for c in &b.scope.captures {
+        if !order.contains(&c.0) {
+            order.push(c.0);
+        }
+    }
+    a.take(&order, &cx.walker.builder, 0)?;
+    b.take(&order, &cx.walker.builder, 0)?;
+    let op = If { yes: finished(a)?, no: finished(b)? };
+    let inputs: Vec<Option<ValueId>> = std::iter::once(condition.id).chain(order).map(Some).collect();
+    let ids = cx.emit(op, &inputs, kinds.len())?;
+    ids.into_iter().zip(kinds).zip(others).map(|((id, a), b)| Ok(a.joined(&b)?.value(id))).collect()
+}
+
+fn finished(body: OpenBody) -> Result<Body> {
+    body.builder.finish().map(Body::new).map_err(|e| runtime(&e))
 }
 
 fn repeat(cx: &mut Node) -> Result<Lowered> {
     let body = cx.attrs.graph("body")?;
     let carried =
         cx.len().checked_sub(2).ok_or_else(|| ImportError::invalid("a loop needs a trip count and a condition"))?;
+    let scans = body.outputs.len().checked_sub(carried.saturating_add(1)).ok_or_else(|| {
+        ImportError::invalid("the body has too few outputs")
+            .expected(carried.saturating_add(1))
+            .found(body.outputs.len())
+    })?;
+    let mut state: Vec<Value> = Vec::with_capacity(carried);
+    for i in 2..cx.len() {
+        state.push(cx.value(i).cloned().ok_or_else(|| ImportError::invalid(format!("input {i} is missing")))?);
+    }
+    if let Some(out) = attempt(cx, |cx| unrolled(cx, body, state.clone(), scans))? {
+        return Ok(out);
+    }
+    let (rounds, go) = (cx.maybe(0)?, cx.maybe(1)?);
+    let rounds = match rounds {
+        Some(v) => Some(cx.as_i64(v)?),
+        None => None,
+    };
+    looped(cx, rounds, go.map(|v| v.id), state, &mut |cx, round, state| {
+        let on = cx.tensor(Tensor::scalar(true));
+        let mut inputs = vec![round.into(), V { id: on, elem: Elem::Bool }.into()];
+        inputs.extend(state);
+        let env = cx.env;
+        let mut out = cx.walker.subgraph(body, env, inputs)?.into_iter();
+        let Some(Value::Tensor(go)) = out.next() else {
+            return Err(ImportError::invalid("the body's first output must be a truth value"));
+        };
+        let state = out.by_ref().take(carried).collect();
+        Ok(Round { go: Some(go), state, slices: tensors(out)? })
+    })
+}
+
+/// A loop of known course, round by round.
+fn unrolled(cx: &mut Node, body: &Graph, mut state: Vec<Value>, scans: usize) -> Result<Lowered> {
+    let carried = state.len();
     let rounds = match cx.maybe(0)? {
         None => None,
         Some(v) => Some(known(cx, v).ok_or_else(unknown_course)?),
@@ -83,21 +194,12 @@ fn repeat(cx: &mut Node) -> Result<Lowered> {
         None => true,
         Some(v) => known(cx, v).ok_or_else(unknown_course)? != 0,
     };
-    let mut state: Vec<Value> = Vec::with_capacity(carried);
-    for i in 2..cx.len() {
-        state.push(cx.value(i).cloned().ok_or_else(|| ImportError::invalid(format!("input {i} is missing")))?);
-    }
-    let scans = body.outputs.len().checked_sub(carried.saturating_add(1)).ok_or_else(|| {
-        ImportError::invalid("the body has too few outputs")
-            .expected(carried.saturating_add(1))
-            .found(body.outputs.len())
-    })?;
     let mut slices: Vec<Vec<V>> = vec![Vec::new(); scans];
     let mut round = 0i64;
     while go && rounds.is_none_or(|n| round < n) {
         cx.walker.count_op()?;
-        let number = cx.tensor(pocketnn::Tensor::scalar(round));
-        let proceed = cx.tensor(pocketnn::Tensor::scalar(true));
+        let number = cx.tensor(Tensor::scalar(round));
+        let proceed = cx.tensor(Tensor::scalar(true));
         let mut inputs = vec![V { id: number, elem: Elem::I64 }.into(), V { id: proceed, elem: Elem::Bool }.into()];
         inputs.append(&mut state);
         let env = cx.env;
@@ -116,22 +218,24 @@ fn repeat(cx: &mut Node) -> Result<Lowered> {
 }
 
 fn unknown_course() -> ImportError {
-    ImportError::unsupported("a loop whose number of rounds is computed while running is not supported")
-        .help("give the inputs and dimensions that decide it fixed values")
+    ImportError::unsupported("the number of rounds is computed while running")
 }
 
-fn collect(slices: &mut [Vec<V>], out: impl Iterator<Item = Value>) -> Result<()> {
-    for (list, value) in slices.iter_mut().zip(out) {
-        match value {
-            Value::Tensor(v) => list.push(v),
-            _ => return Err(wrong_kind(0, "a tensor to stack")),
-        }
-    }
+pub(super) fn tensors(values: impl Iterator<Item = Value>) -> Result<Vec<V>> {
+    let tensor = |v| match v {
+        Value::Tensor(v) => Ok(v),
+        _ => Err(ImportError::invalid("a slice to stack must be a tensor")),
+    };
+    values.map(tensor).collect()
+}
+
+pub(super) fn collect(slices: &mut [Vec<V>], out: impl Iterator<Item = Value>) -> Result<()> {
+    slices.iter_mut().zip(tensors(out)?).for_each(|(list, v)| list.push(v));
     Ok(())
 }
 
 /// The last states, then the slices of each scanned output joined along its axis.
-fn stacked(
+pub(super) fn stacked(
     cx: &mut Node,
     state: Vec<Value>,
     slices: Vec<Vec<V>>,
@@ -159,261 +263,139 @@ fn stacked(
     Ok(out)
 }
 
-/// Number `i` of a list attribute, or 0.
-fn listed(list: Option<&Vec<i64>>, i: usize) -> i64 {
-    list.and_then(|l| l.get(i)).copied().unwrap_or(0)
+/// What a round of a loop gives.
+pub(super) struct Round {
+    /// Whether to go on; absent: always.
+    pub go: Option<V>,
+    pub state: Vec<Value>,
+    pub slices: Vec<V>,
 }
 
-fn scan(cx: &mut Node) -> Result<Lowered> {
-    let body = cx.attrs.graph("body")?;
-    let scanned = cx.attrs.opt_int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-    let scanned = scanned.ok_or_else(|| super::attrs::missing("num_scan_inputs"))?;
-    let old = cx.since < 9;
-    // Opset 8 has a batch axis in front and an operand for lengths.
-    let skip = usize::from(old);
-    if old && cx.maybe(0)?.is_some() {
-        return Err(ImportError::unsupported("sequences of different lengths are not supported in Scan"));
-    }
-    let states =
-        cx.len().checked_sub(scanned.saturating_add(skip)).ok_or_else(|| ImportError::invalid("too few inputs"))?;
-    let directions = if old { cx.attrs.ints("directions")? } else { cx.attrs.ints("scan_input_directions")? };
-    let in_axes = cx.attrs.ints("scan_input_axes")?;
-    let out_directions = cx.attrs.ints("scan_output_directions")?;
-    let out_axes = cx.attrs.ints("scan_output_axes")?;
-    if old {
-        return scan_batches(cx, body, states, scanned, directions.as_ref());
-    }
-    let mut state = Vec::new();
-    let mut sequences = Vec::new();
-    for i in 0..cx.len() {
-        if i < states {
-            state.push(cx.input(i)?.into());
-        } else {
-            let k = i.saturating_sub(states);
-            let v = cx.input(i)?;
-            let axis = cx.axis(listed(in_axes.as_ref(), k), cx.rank(v))?;
-            sequences.push((v, axis, listed(directions.as_ref(), k) != 0));
-        }
-    }
-    let count = body.outputs.len().saturating_sub(states);
-    let axes: Vec<(i64, bool)> =
-        (0..count).map(|i| (listed(out_axes.as_ref(), i), listed(out_directions.as_ref(), i) != 0)).collect();
-    scan_one(cx, body, state, &sequences, &axes)
+/// The type of a state inside the body.
+#[derive(Clone, Debug)]
+struct State {
+    dtype: DType,
+    /// `None`: another one in every round.
+    dims: Vec<Option<Dim>>,
+    kind: Kind,
 }
 
-fn scan_one(
+/// One round: the number of the round and the states, as values of the body.
+pub(super) type Step<'s> = dyn FnMut(&mut Node, V, Vec<Value>) -> Result<Round> + 's;
+
+/// A loop that runs when the graph does. Dimensions that a round changes are found by trying: a state starts with its first type, and what
+/// the body gives otherwise is left open.
+pub(super) fn looped(
     cx: &mut Node,
-    body: &Graph,
-    mut state: Vec<Value>,
-    sequences: &[(V, usize, bool)],
-    axes: &[(i64, bool)],
+    rounds: Option<ValueId>,
+    go: Option<ValueId>,
+    state: Vec<Value>,
+    step: &mut Step,
 ) -> Result<Lowered> {
-    let (first, axis, _) = sequences.first().copied().ok_or_else(|| ImportError::invalid("too few inputs"))?;
-    let rounds = cx.extent(first, axis).ok_or_else(unknown_course)?;
-    let carried = state.len();
-    let mut slices: Vec<Vec<V>> = vec![Vec::new(); body.outputs.len().saturating_sub(carried)];
-    for round in 0..rounds {
-        cx.walker.count_op()?;
-        let mut inputs = std::mem::take(&mut state);
-        for &(v, axis, reverse) in sequences {
-            let at = if reverse { rounds.saturating_sub(round).saturating_sub(1) } else { round };
-            inputs.push(slice(cx, v, axis, at)?.into());
+    let mut first = Vec::with_capacity(state.len());
+    let mut states = Vec::with_capacity(state.len());
+    for value in &state {
+        let (id, kind) = single(cx, value)?;
+        let ty = cx.walker.builder.ty(id);
+        let dims = if let Kind::List(..) = kind { vec![None] } else { ty.shape.iter().cloned().map(Some).collect() };
+        states.push(State { dtype: ty.dtype, dims, kind });
+        first.push(id);
+    }
+    // Each try opens a dimension or widens an item at least.
+    for _ in 0..64 {
+        let (body, slices, changed) = tried(cx, &mut states, step)?;
+        if changed {
+            continue;
         }
-        let env = cx.env;
-        let mut out = cx.walker.subgraph(body, env, inputs)?.into_iter();
-        state.extend(out.by_ref().take(carried));
-        collect(&mut slices, out)?;
+        let captures = body.scope.captures.iter().map(|c| Some(c.0));
+        let inputs: Vec<Option<ValueId>> =
+            [rounds, go].into_iter().chain(first.iter().copied().map(Some)).chain(captures).collect();
+        let op = Loop { states: states.len(), body: finished(body)? };
+        let ids = cx.emit(op, &inputs, states.len().saturating_add(slices.len()))?;
+        let kinds = states.into_iter().map(|s| s.kind).chain(slices.into_iter().map(Kind::Tensor));
+        return Ok(ids.into_iter().zip(kinds).map(|(id, kind)| kind.value(id)).collect());
     }
-    stacked(cx, state, slices, axes, body)
+    Err(ImportError::unsupported("a loop whose states change their types in every round is not supported"))
 }
 
-/// One slice of an axis, without the axis.
-fn slice(cx: &mut Node, v: V, axis: usize, at: usize) -> Result<V> {
-    let index = cx.tensor(pocketnn::Tensor::scalar(i64::try_from(at).unwrap_or(i64::MAX)));
-    cx.op(Gather { axis: i64::try_from(axis).unwrap_or(0) }, &[v.id, index], v.elem)
+/// The body for states of these types, the types of its slices, and whether a state has to be widened for it.
+fn tried(cx: &mut Node, states: &mut [State], step: &mut Step) -> Result<(OpenBody, Vec<Elem>, bool)> {
+    cx.walker.open_body();
+    let made = filled(cx, states, step);
+    let body = cx.walker.close_body();
+    let (mut body, (outputs, slices, changed)) =
+        (body.ok_or_else(|| ImportError::invalid("a body that was not begun"))?, made?);
+    outputs.into_iter().for_each(|id| body.builder.output(id));
+    Ok((body, slices, changed))
 }
 
-fn scan_batches(
-    cx: &mut Node,
-    body: &Graph,
-    states: usize,
-    scanned: usize,
-    directions: Option<&Vec<i64>>,
-) -> Result<Lowered> {
-    let first = cx.input(1)?;
-    let batches = cx.extent(first, 0).ok_or_else(unknown_course)?;
-    let mut parts: Vec<Vec<V>> = Vec::new();
-    for b in 0..batches {
-        cx.walker.count_op()?;
-        let mut state = Vec::new();
-        let mut sequences = Vec::new();
-        for i in 0..states.saturating_add(scanned) {
-            let v = cx.input(i.saturating_add(1))?;
-            let v = slice(cx, v, 0, b)?;
-            if i < states {
-                state.push(v.into());
-            } else {
-                sequences.push((v, 0, listed(directions, i.saturating_sub(states)) != 0));
-            }
-        }
-        let out = scan_one(cx, body, state, &sequences, &[])?;
-        parts.resize(out.len(), Vec::new());
-        collect(&mut parts, out.into_iter())?;
+fn filled(cx: &mut Node, states: &mut [State], step: &mut Step) -> Result<(Vec<ValueId>, Vec<Elem>, bool)> {
+    let round = cx.walker.builder.input("round", DType::I64, vec![]);
+    cx.walker.builder.input("go", DType::Bool, vec![]);
+    let mut given = Vec::with_capacity(states.len());
+    let mut declared = Vec::with_capacity(states.len());
+    for (i, s) in states.iter().enumerate() {
+        let open = |k: usize| Dim::symbol(&format!("s{i}.{k}"));
+        let dims: Vec<Dim> = s
+            .dims
+            .iter()
+            .enumerate()
+            .map(|(k, d)| d.as_ref().map_or_else(|| open(k), |d| cx.walker.scope.dim(d)))
+            .collect();
+        let id = cx.walker.builder.input(&format!("state{i}"), s.dtype, dims.clone());
+        cx.walker.scope.inputs.insert(id);
+        declared.push(dims);
+        given.push(s.kind.clone().value(id));
     }
-    stacked(cx, Vec::new(), parts, &[], body)
-}
-
-fn sequence<'a>(cx: &'a Node, i: usize) -> Result<&'a Vec<Value>> {
-    match cx.value(i) {
-        Some(Value::Sequence(list)) => Ok(list),
-        _ => Err(wrong_kind(i, "a sequence")),
+    let made = step(cx, V { id: round, elem: Elem::I64 }, given)?;
+    if made.state.len() != states.len() {
+        return Err(ImportError::invalid("the body gives another number of states")
+            .expected(states.len())
+            .found(made.state.len()));
     }
-}
-
-/// A position in a sequence of `len` values, negative from the end.
-fn position(cx: &Node, i: usize, len: usize) -> Result<Option<usize>> {
-    let Some(v) = cx.maybe(i)? else { return Ok(None) };
-    let at = known(cx, v).ok_or_else(|| {
-        ImportError::unsupported("a position in a sequence that is computed while running is not supported")
-    })?;
-    let signed = i64::try_from(len).unwrap_or(i64::MAX);
-    let index = if at < 0 { at.saturating_add(signed) } else { at };
-    let index = usize::try_from(index).ok().filter(|&k| k <= len);
-    index.map(Some).ok_or_else(|| {
-        ImportError::invalid("a position outside the sequence").expected(format!("-{len} to {len}")).found(at)
-    })
-}
-
-fn sequence_construct(cx: &mut Node) -> Result<Lowered> {
-    let list = cx.all_inputs()?.into_iter().map(Value::Tensor).collect();
-    Ok(vec![Value::Sequence(list)])
-}
-
-fn sequence_empty(cx: &mut Node) -> Result<Lowered> {
-    cx.attrs.ignore(&["dtype"]);
-    Ok(vec![Value::Sequence(Vec::new())])
-}
-
-fn sequence_at(cx: &mut Node) -> Result<Lowered> {
-    let list = sequence(cx, 0)?;
-    let at = position(cx, 1, list.len())?.and_then(|i| list.get(i)).cloned();
-    at.map(|v| vec![v]).ok_or_else(|| {
-        ImportError::invalid("a position outside the sequence").expected(format!("below {}", list.len()))
-    })
-}
-
-fn sequence_insert(cx: &mut Node) -> Result<Lowered> {
-    let mut list = sequence(cx, 0)?.clone();
-    let value = cx.value(1).cloned().ok_or_else(|| ImportError::invalid("input 1 is missing"))?;
-    let at = position(cx, 2, list.len())?.unwrap_or(list.len());
-    list.insert(at.min(list.len()), value);
-    Ok(vec![Value::Sequence(list)])
-}
-
-fn sequence_erase(cx: &mut Node) -> Result<Lowered> {
-    let mut list = sequence(cx, 0)?.clone();
-    let at = position(cx, 1, list.len())?.unwrap_or(list.len().saturating_sub(1));
-    if at >= list.len() {
-        return Err(ImportError::invalid("a position outside the sequence")
-            .expected(format!("below {}", list.len()))
-            .found(at));
-    }
-    list.remove(at);
-    Ok(vec![Value::Sequence(list)])
-}
-
-fn sequence_length(cx: &mut Node) -> Result<Lowered> {
-    let len = i64::try_from(sequence(cx, 0)?.len()).unwrap_or(i64::MAX);
-    let id = cx.tensor(pocketnn::Tensor::scalar(len));
-    one(V { id, elem: Elem::I64 })
-}
-
-fn concat_from_sequence(cx: &mut Node) -> Result<Lowered> {
-    let axis = cx.attrs.opt_int("axis")?.ok_or_else(|| super::attrs::missing("axis"))?;
-    let new_axis = cx.attrs.flag("new_axis", false)?;
-    let mut list = Vec::new();
-    for value in sequence(cx, 0)?.clone() {
-        match value {
-            Value::Tensor(v) => list.push(v),
-            _ => return Err(wrong_kind(0, "a sequence of tensors")),
-        }
-    }
-    let first = list.first().copied().ok_or_else(|| ImportError::invalid("the sequence is empty"))?;
-    let mut parts = Vec::with_capacity(list.len());
-    for v in list {
-        parts.push(if new_axis {
-            let at = cx.integers(&[axis]);
-            cx.op(Unsqueeze::default(), &[v.id, at], v.elem)?.id
-        } else {
-            v.id
-        });
-    }
-    one(cx.op(Concat { axis }, &parts, first.elem)?)
-}
-
-/// Parts of one extent each (without the axis unless `keepdims`), of a fixed extent, or of listed extents.
-fn split_to_sequence(cx: &mut Node) -> Result<Lowered> {
-    let x = cx.input(0)?;
-    let axis = cx.attrs.int("axis", 0)?;
-    let keep = cx.attrs.flag("keepdims", true)?;
-    let at = cx.axis(axis, cx.rank(x))?;
-    let extent = cx.extent(x, at).ok_or_else(|| {
-        ImportError::unsupported("cutting an axis of unknown extent into a sequence is not supported")
-    })?;
-    let total = i64::try_from(extent).unwrap_or(i64::MAX);
-    let sizes: Vec<i64> = match cx.maybe(1)? {
-        None => {
-            cx.walker.budget.entries(u64::try_from(extent).unwrap_or(u64::MAX), "parts of a sequence")?;
-            vec![1; extent]
-        }
-        Some(v) => {
-            let list = cx.need_ints(v, "the sizes of the parts")?;
-            match list.as_slice() {
-                [each] if cx.rank(v) == 0 && *each > 0 => {
-                    let parts = total.checked_div(*each).and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX);
-                    cx.walker.budget.entries(parts, "parts of a sequence")?;
-                    let mut left = total;
-                    let mut sizes = Vec::new();
-                    while left > 0 {
-                        sizes.push(left.min(*each));
-                        left = left.saturating_sub(*each);
-                    }
-                    sizes
-                }
-                _ => list,
-            }
-        }
+    let go = match made.go {
+        Some(v) => v.id,
+        None => cx.tensor(Tensor::scalar(true)),
     };
-    let squeeze = !keep && cx.maybe(1)?.is_none();
-    let parts = cx.integers(&sizes);
-    let ids = cx.emit(Split { axis }, &[Some(x.id), Some(parts)], sizes.len())?;
-    let mut list = Vec::with_capacity(ids.len());
-    for id in ids {
-        let mut v = V { id, elem: x.elem };
-        if squeeze {
-            let axes = cx.integers(&[axis]);
-            v = cx.op(Squeeze::default(), &[id, axes], x.elem)?;
+    let mut outputs = vec![go];
+    let mut changed = false;
+    for ((s, value), dims) in states.iter_mut().zip(&made.state).zip(&declared) {
+        let (mut id, mut kind) = single(cx, value)?;
+        if let (Kind::List(Items::Optional, _), Kind::List(Items::Sequence, _) | Kind::Tensor(_)) = (&s.kind, &kind) {
+            // A value where an optional is carried is one that is there.
+            let (inner, item) = cx.walker.element(value)?;
+            id = cx.walker.add(List::default(), &[inner], "optional")?;
+            kind = Kind::List(Items::Optional, Box::new(item));
         }
-        list.push(v.into());
+        changed |= widened(cx, s, id, &kind, dims)?;
+        outputs.push(id);
     }
-    Ok(vec![Value::Sequence(list)])
+    outputs.extend(made.slices.iter().map(|v| v.id));
+    Ok((outputs, made.slices.iter().map(|v| v.elem).collect(), changed))
 }
 
-fn optional(cx: &mut Node) -> Result<Lowered> {
-    cx.attrs.ignore(&["type"]);
-    Ok(vec![Value::Optional(cx.value(0).cloned().map(Box::new))])
-}
-
-fn optional_get(cx: &mut Node) -> Result<Lowered> {
-    match cx.value(0) {
-        Some(Value::Optional(Some(v))) => Ok(vec![(**v).clone()]),
-        Some(Value::Optional(None)) | None => Err(ImportError::invalid("the optional is empty")),
-        Some(other) => Ok(vec![other.clone()]),
+/// Widens a state so that it takes what a round gave for it; true when that was needed.
+fn widened(cx: &Node, s: &mut State, id: ValueId, kind: &Kind, declared: &[Dim]) -> Result<bool> {
+    let joined = s.kind.joined(kind)?;
+    let mut changed = match (&joined, &s.kind) {
+        (Kind::List(_, a), Kind::List(_, b)) => a != b,
+        _ => false,
+    };
+    s.kind = joined;
+    if let Kind::List(..) = s.kind {
+        return Ok(changed);
     }
-}
-
-fn optional_has(cx: &mut Node) -> Result<Lowered> {
-    let has = !matches!(cx.value(0), None | Some(Value::Optional(None)));
-    let id = cx.tensor(pocketnn::Tensor::scalar(has));
-    one(V { id, elem: Elem::Bool })
+    let ty = cx.walker.builder.ty(id);
+    if ty.dtype != s.dtype || ty.shape.len() != s.dims.len() {
+        return Err(ImportError::unsupported("a state that changes its element type or rank is not supported")
+            .expected(format!("{} of rank {}", s.dtype, s.dims.len()))
+            .found(ty));
+    }
+    for ((dim, made), declared) in s.dims.iter_mut().zip(&ty.shape).zip(declared) {
+        if dim.is_some() && made != declared {
+            *dim = None;
+            changed = true;
+        }
+    }
+    Ok(changed)
 }

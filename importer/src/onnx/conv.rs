@@ -1,13 +1,17 @@
 //! Convolutions.
 
-use pocketnn::ops::conv::{Conv, ConvTranspose, Pads};
+use pocketnn::ops::conv::{Col2Im, Conv, ConvTranspose, Pads};
 
 use super::attrs::unknown_value;
 use super::node::{Lowered, Node, V, one};
 use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
 
-pub(super) const ROWS: &[Row] = &[op("Conv", &[1, 11, 22], conv), op("ConvTranspose", &[1, 11, 22], conv_transpose)];
+pub(super) const ROWS: &[Row] = &[
+    op("Col2Im", &[18], col_to_im),
+    op("Conv", &[1, 11, 22], conv),
+    op("ConvTranspose", &[1, 11, 22], conv_transpose),
+];
 
 /// Strides, dilations and padding, which convolution and pooling share.
 pub(super) struct Window {
@@ -86,6 +90,15 @@ pub(super) fn spatial(cx: &Node, x: V, w: V) -> Result<usize> {
         }
     }
     Ok(spatial)
+}
+
+fn col_to_im(cx: &mut Node) -> Result<Lowered> {
+    let (x, image, block) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
+    let strides = cx.attrs.extents("strides")?.unwrap_or_default();
+    let dilations = cx.attrs.extents("dilations")?.unwrap_or_default();
+    let pads = cx.attrs.ints("pads")?.unwrap_or_default();
+    let (image, block) = (cx.as_i64(image)?, cx.as_i64(block)?);
+    one(cx.op(Col2Im { strides, dilations, pads }, &[x.id, image, block], x.elem)?)
 }
 
 fn conv(cx: &mut Node) -> Result<Lowered> {

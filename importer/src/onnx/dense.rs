@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use pocketnn::ops::dense::{Dense, Einsum, MatMul};
+use pocketnn::ops::dense::{Dense, Determinant, Einsum, MatMul};
 use pocketnn::ops::elementwise::BinaryKind;
 
 use super::attrs::missing;
@@ -9,11 +9,17 @@ use super::registry::{Row, op};
 use crate::error::{ImportError, Result};
 
 pub(super) const ROWS: &[Row] = &[
+    op("Det", &[11, 22], det),
     op("Einsum", &[12, 28], einsum),
     op("Gemm", &[1, 6, 7, 9, 11, 13], gemm),
     op("MatMul", &[1, 9, 13], mat_mul),
     Row { domain: "com.microsoft", name: "FusedMatMul", since: &[1], lower: fused_mat_mul },
 ];
+
+fn det(cx: &mut Node) -> Result<Lowered> {
+    let x = cx.input(0)?;
+    one(cx.op(Determinant::default(), &[x.id], x.elem)?)
+}
 
 fn einsum(cx: &mut Node) -> Result<Lowered> {
     let equation = cx.attrs.opt_string("equation")?.ok_or_else(|| missing("equation"))?;
@@ -43,7 +49,7 @@ pub(super) fn product(cx: &mut Node, a: V, b: V) -> Result<V> {
 }
 
 /// `alpha A' B' + beta C`.
-fn gemm(cx: &mut Node) -> Result<Lowered> {
+pub(super) fn gemm(cx: &mut Node) -> Result<Lowered> {
     let (mut a, mut b, c) = (cx.input(0)?, cx.input(1)?, cx.maybe(2)?);
     let (alpha, beta) = (cx.attrs.float("alpha", 1.0)?, cx.attrs.float("beta", 1.0)?);
     let (turn_a, turn_b) = (cx.attrs.flag("transA", false)?, cx.attrs.flag("transB", false)?);

@@ -6,15 +6,18 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pocketnn::ops::elementwise::Cast;
+use pocketnn::ops::list::ListAt;
 use pocketnn::ops::movement::Identity;
-use pocketnn::{Dim, GraphBuilder, Tensor, ValueId};
+use pocketnn::{DType, Dim, GraphBuilder, Tensor, ValueId};
 
 use super::attrs::{Arguments, Attrs};
 use super::elem::Elem;
 use super::external::Folder;
+use super::list::{Item, Items, ListValue};
 use super::node::{Lowered, Node, V, Value, runtime};
 use super::proto::{self, Extent, Function, Graph, TypeInfo, ValueInfo};
 use super::registry;
+use super::scope::{OpenBody, Scope};
 use super::tensor;
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::limits::Budget;
@@ -32,6 +35,8 @@ enum Slot {
 /// The names in force: of this graph or function body, and of the graphs around it.
 pub(super) struct Env<'e> {
     names: HashMap<String, Slot>,
+    /// How many graphs are around the one whose builder made these values.
+    level: usize,
     outer: Option<&'e Env<'e>>,
     /// Arguments of the function whose body this is.
     arguments: Arguments<'e>,
@@ -39,19 +44,21 @@ pub(super) struct Env<'e> {
 }
 
 impl<'e> Env<'e> {
-    fn root(opsets: &'e [(String, i64)]) -> Self {
-        Self { names: HashMap::new(), outer: None, arguments: Vec::new(), opsets }
+    fn root(opsets: &'e [(String, i64)], level: usize) -> Self {
+        Self { names: HashMap::new(), level, outer: None, arguments: Vec::new(), opsets }
     }
 
-    fn inner(outer: &'e Env<'e>) -> Self {
-        Self { names: HashMap::new(), outer: Some(outer), arguments: outer.arguments.clone(), opsets: outer.opsets }
+    fn inner(outer: &'e Env<'e>, level: usize) -> Self {
+        let arguments = outer.arguments.clone();
+        Self { names: HashMap::new(), level, outer: Some(outer), arguments, opsets: outer.opsets }
     }
 
-    fn get(&self, name: &str) -> Option<&Slot> {
+    /// What a name stands for, and the level of the graph that defines it.
+    fn get(&self, name: &str) -> Option<(&Slot, usize)> {
         let mut env = Some(self);
         while let Some(e) = env {
             if let Some(slot) = e.names.get(name) {
-                return Some(slot);
+                return Some((slot, e.level));
             }
             env = e.outer;
         }
@@ -71,11 +78,9 @@ pub(super) struct Walker<'m> {
     pub report: Report,
     options: &'m ImportOptions,
     functions: &'m [Function],
-    /// Values that carry a name of the source already.
-    named: HashSet<ValueId>,
-    inputs: HashSet<ValueId>,
-    /// f32 values that are stored as half-precision constants.
-    halves: HashMap<ValueId, ValueId>,
+    pub scope: Scope,
+    /// The graphs around the one of the builder, outermost first.
+    pub around: Vec<OpenBody>,
     /// Names of the symbolic dimensions of the inputs.
     symbols: BTreeSet<String>,
     depth: u32,
@@ -98,9 +103,8 @@ impl<'m> Walker<'m> {
             report: Report::default(),
             options,
             functions,
-            named: HashSet::new(),
-            inputs: HashSet::new(),
-            halves: HashMap::new(),
+            scope: Scope::default(),
+            around: Vec::new(),
             symbols: BTreeSet::new(),
             depth: 0,
             ops: 0,
@@ -110,7 +114,7 @@ impl<'m> Walker<'m> {
 
     /// The half-precision constant behind an f32 value.
     pub fn half_source(&self, id: ValueId) -> Option<ValueId> {
-        self.halves.get(&id).copied()
+        self.scope.halves.get(&id).copied()
     }
 
     /// Counts an op that is added, or a round of a loop that is unrolled.
@@ -133,14 +137,14 @@ impl<'m> Walker<'m> {
         }
         let id = self.builder.op(Cast { to }, &[stored], &format!("{name}/{to}")).map_err(|e| runtime(&e))?;
         if self.builder.constant_of(id).is_none() {
-            self.halves.insert(id, stored);
+            self.scope.halves.insert(id, stored);
         }
         Ok(V { id, elem })
     }
 
     /// Lowers the whole model's graph.
     pub fn model(&mut self, mut graph: Graph, opsets: &[(String, i64)]) -> Result<()> {
-        let mut env = Env::root(opsets);
+        let mut env = Env::root(opsets, 0);
         let order = super::reach::order(&graph, &self.options.feed, &self.options.fetch)?;
         let constants: HashSet<String> = graph.initializers.iter().map(|t| t.name.clone()).collect();
         let feeds = super::reach::feeds(&graph, &self.options.feed)?;
@@ -173,13 +177,12 @@ impl<'m> Walker<'m> {
         let declared: HashMap<&str, &TypeInfo> = graph.outputs.iter().map(|o| (o.name.as_str(), &o.ty)).collect();
         let mut used = HashSet::new();
         for name in names {
-            let slot = env.get(name).cloned();
+            let slot = env.get(name).map(|(slot, _)| slot.clone());
             match slot {
                 Some(Slot::Value(Value::Tensor(v))) => self.output(name, v, declared.get(name).copied(), &mut used)?,
-                Some(Slot::Value(_)) => self.report.add_unsupported(
-                    &ImportError::unsupported("outputs that are sequences or optionals are not supported")
-                        .at_node(name),
-                ),
+                Some(Slot::Value(v)) => {
+                    self.output_list(name, &v, declared.get(name).copied()).map_err(|e| e.at_node(name))?;
+                }
                 _ => return Err(ImportError::invalid("the graph does not compute this output").at_node(name)),
             }
         }
@@ -207,11 +210,14 @@ impl<'m> Walker<'m> {
     }
 
     /// Binds a name to a value, or marks it when the value is not supported.
-    fn define(&mut self, env: &mut Env, name: String, made: Result<V>) -> Result<()> {
+    fn define(&mut self, env: &mut Env, name: String, made: Result<impl Into<Value>>) -> Result<()> {
         let slot = match made {
             Ok(v) => {
-                self.named.insert(v.id);
-                Slot::Value(v.into())
+                let v = v.into();
+                if let Value::Tensor(v) = v {
+                    self.scope.named.insert(v.id);
+                }
+                Slot::Value(v)
             }
             Err(e) if e.kind() == ErrorKind::Unsupported => {
                 self.report.add_unsupported(&e.at_node(&name));
@@ -231,7 +237,26 @@ impl<'m> Walker<'m> {
         self.define(env, info.name.clone(), made)
     }
 
-    fn make_input(&mut self, info: &ValueInfo) -> Result<V> {
+    fn make_input(&mut self, info: &ValueInfo) -> Result<Value> {
+        if let Some(Item::List(items, item)) = self.list_input(&info.ty)? {
+            let length = Dim::symbol(&format!("{}.0", info.name));
+            let id = self.builder.input(&info.name, DType::List, [length]);
+            self.scope.named.insert(id);
+            self.scope.inputs.insert(id);
+            return Ok(Value::List(ListValue { id, items, item }));
+        }
+        self.tensor_input(info).map(Value::Tensor)
+    }
+
+    /// The items of an input that is a list.
+    fn list_input(&self, ty: &TypeInfo) -> Result<Option<Item>> {
+        match ty {
+            TypeInfo::Sequence(_) | TypeInfo::Optional(_) => Item::declared(ty).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn tensor_input(&mut self, info: &ValueInfo) -> Result<V> {
         let (elem, shape) = match &info.ty {
             TypeInfo::Tensor { elem, shape: Some(shape) } => (Elem::parse(*elem)?, shape),
             TypeInfo::Tensor { .. } => {
@@ -240,7 +265,7 @@ impl<'m> Walker<'m> {
                 );
             }
             TypeInfo::Sequence(_) | TypeInfo::Optional(_) | TypeInfo::Other(_) => {
-                return Err(ImportError::unsupported("inputs that are sequences, optionals or maps are not supported"));
+                return Err(ImportError::unsupported("inputs that are maps or sparse tensors are not supported"));
             }
             TypeInfo::Unknown => return Err(ImportError::invalid("an input without a type")),
         };
@@ -253,8 +278,8 @@ impl<'m> Walker<'m> {
         let stored = elem.stored()?;
         let dims = shape.iter().enumerate().map(|(i, d)| self.dim(&info.name, i, d)).collect::<Result<Vec<Dim>>>()?;
         let id = self.builder.input(&info.name, stored, dims);
-        self.named.insert(id);
-        self.inputs.insert(id);
+        self.scope.named.insert(id);
+        self.scope.inputs.insert(id);
         let to = elem.carried()?;
         if stored == to {
             return Ok(V { id, elem });
@@ -308,9 +333,25 @@ impl<'m> Walker<'m> {
         Ok(())
     }
 
+    /// An output that is a list; where a sequence is declared and an optional is carried, it is the one that is there.
+    fn output_list(&mut self, name: &str, value: &Value, declared: Option<&TypeInfo>) -> Result<()> {
+        let mut list = self.listed(value)?;
+        if let (Some(TypeInfo::Sequence(_)), Items::Optional, Item::List(Items::Sequence, item)) =
+            (declared, list.items, &*list.item)
+        {
+            let first = self.builder.constant("first", Tensor::scalar(0i64));
+            let op = ListAt { dtype: DType::List, shape: vec![-1] };
+            let id = self.add(op, &[list.id, first], name)?;
+            list = ListValue { id, items: Items::Sequence, item: item.clone() };
+        }
+        let id = self.builder.op(Identity::default(), &[list.id], name).map_err(|e| runtime(&e))?;
+        self.builder.output(id);
+        Ok(())
+    }
+
     /// True for inputs and constants, whose names are not to be changed.
     fn is_given(&self, id: ValueId) -> bool {
-        self.builder.constant_of(id).is_some() || self.inputs.contains(&id)
+        self.builder.constant_of(id).is_some() || self.scope.inputs.contains(&id)
     }
 
     /// Lowers one node and binds its outputs.
@@ -346,7 +387,7 @@ impl<'m> Walker<'m> {
                 Some(value) => {
                     if let Value::Tensor(v) = &value
                         && !name.is_empty()
-                        && self.named.insert(v.id)
+                        && self.scope.named.insert(v.id)
                     {
                         self.builder.rename(v.id, name);
                     }
@@ -365,10 +406,13 @@ impl<'m> Walker<'m> {
         let mut inputs = Vec::with_capacity(n.inputs.len());
         for name in &n.inputs {
             let slot = if name.is_empty() { None } else { Some(env.get(name).ok_or_else(|| unknown_value(name))?) };
-            lost |= matches!(slot, Some(Slot::Lost));
             inputs.push(match slot {
-                Some(Slot::Value(v)) => Some(v.clone()),
-                _ => None,
+                Some((Slot::Value(v), level)) => Some(self.localized(v, level)?),
+                Some((Slot::Lost, _)) => {
+                    lost = true;
+                    None
+                }
+                None => None,
             });
         }
         let attrs = Attrs::new(&n.attributes, &env.arguments)?;
@@ -420,7 +464,7 @@ impl<'m> Walker<'m> {
     /// Expands a function of the model.
     fn call(&mut self, f: &'m Function, inputs: Vec<Option<Value>>, attrs: &Attrs) -> Result<Lowered> {
         self.descend()?;
-        let mut env = Env::root(&f.opsets);
+        let mut env = Env::root(&f.opsets, self.level());
         env.arguments = attrs.arguments();
         for a in &f.defaults {
             if !env.arguments.iter().any(|(n, _)| *n == a.name) {
@@ -443,7 +487,7 @@ impl<'m> Walker<'m> {
     /// Lowers the body of a control-flow operator with these values for its inputs.
     pub fn subgraph(&mut self, g: &Graph, outer: &Env, inputs: Vec<Value>) -> Result<Lowered> {
         self.descend()?;
-        let mut env = Env::inner(outer);
+        let mut env = Env::inner(outer, self.level());
         if inputs.len() != g.inputs.len() {
             return Err(ImportError::invalid("the body of a control-flow operator has another number of inputs")
                 .expected(inputs.len())
@@ -485,8 +529,8 @@ impl<'m> Walker<'m> {
         let mut out = Vec::with_capacity(body.outputs.len());
         for name in &body.outputs {
             match env.get(name) {
-                Some(Slot::Value(v)) => out.push(v.clone()),
-                Some(Slot::Lost) => {
+                Some((Slot::Value(v), level)) => out.push(self.localized(v, level)?),
+                Some((Slot::Lost, _)) => {
                     return Err(ImportError::unsupported("its body holds something that is not supported"));
                 }
                 None if name.is_empty() => {}

@@ -29,7 +29,7 @@ const EXACT_TERMS: usize = 258;
 const EXACT_HALF_TERMS: usize = 4112;
 
 /// `x` less its zero point, as i32. A vector of zero points belongs to rows of a left operand, columns of a right one.
-fn centred(cx: &mut Node, x: V, zero: Option<V>, rows: bool) -> Result<V> {
+pub(super) fn centred(cx: &mut Node, x: V, zero: Option<V>, rows: bool) -> Result<V> {
     let wide = cast_to(cx, x, Elem::I32)?;
     let Some(zero) = zero else { return Ok(wide) };
     let mut zero = cast_to(cx, zero, Elem::I32)?;

@@ -8,6 +8,8 @@
 //! that adds it to the graph. The function sees a [`node::Node`]: operands, attributes that are marked when read, and the version in
 //! force. To support an operator made of existing ops, write its row and function; nothing else changes.
 //!
+//! Control flow and lists are decided while importing where that is possible ([`control`], [`list`]); what is left runs with the graph ([`scope`]).
+//!
 //! float16 and bfloat16 are computed in f32: inputs and outputs keep their type, constants keep their stored precision, and a
 //! conversion to half precision in the middle of a graph rounds.
 
@@ -26,8 +28,11 @@ mod external;
 mod gather;
 mod graph;
 mod integer;
+mod list;
 mod logic;
 mod loss;
+mod microsoft;
+mod ml;
 mod movement;
 mod node;
 mod norm;
@@ -35,23 +40,33 @@ mod pad;
 mod pool;
 mod proto;
 mod quantize;
+mod random;
 mod reach;
 mod recurrent;
 mod reduce;
 mod registry;
 mod resize;
+mod sample;
+mod scan;
+mod scope;
+mod signal;
 mod softmax;
 mod stateful;
 mod tensor;
+mod text;
+mod training;
+mod value;
 mod window;
 mod wire;
 
+pub use value::{ValueKind, read_tensor, read_value, write_tensor, write_value};
+
 use std::path::Path;
 
-use pocketnn::{Graph, Tensor};
+use pocketnn::Graph;
 
 use crate::error::{ImportError, Result};
-use crate::limits::{Budget, Limits};
+use crate::limits::Budget;
 use crate::options::ImportOptions;
 use crate::report::Report;
 
@@ -86,25 +101,4 @@ pub fn import(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> R
     let report = std::mem::take(&mut walker.report);
     let graph = walker.builder.finish().map_err(|e| node::runtime(&e))?;
     Ok(Imported { graph, report, producer: model.producer })
-}
-
-/// Reads a `TensorProto`, as the test data of ONNX models stores inputs and outputs.
-///
-/// # Errors
-/// As [`import`]; `Unsupported` for element types that no tensor holds (text, complex numbers, sub-byte types).
-pub fn read_tensor(bytes: &[u8], limits: &Limits) -> Result<Tensor> {
-    let raw = proto::lone_tensor(bytes, limits)?;
-    let folder = external::Folder::new(None, limits);
-    Ok(tensor::tensor(raw, &folder, &Budget::new(limits.clone()))?.1)
-}
-
-/// Writes a `TensorProto`.
-///
-/// # Errors
-/// When the tensor is too big for the format.
-pub fn write_tensor(name: &str, t: &Tensor) -> Result<Vec<u8>> {
-    let (number, bytes) = tensor::encoded(t);
-    let shape: Option<Vec<i64>> = t.shape().iter().map(|&d| i64::try_from(d).ok()).collect();
-    let shape = shape.ok_or_else(|| ImportError::limits("a dimension that the format cannot hold").at_node(name))?;
-    proto::encode_tensor(name, number, &shape, bytes)
 }

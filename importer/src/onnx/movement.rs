@@ -122,20 +122,8 @@ fn axes(cx: &mut Node) -> Result<Option<ValueId>> {
 fn squeeze(cx: &mut Node) -> Result<Lowered> {
     let x = cx.input(0)?;
     let axes = axes(cx)?;
-    if axes.is_none() && cx.shape(x).iter().any(is_undecided) {
-        return Err(ImportError::unsupported(
-            "squeezing every axis of extent 1 where extents are computed while running is not supported",
-        )
-        .expected("a list of axes"));
-    }
+    // Without axes, an extent that data decides is taken not to be 1; a run in which it is one ends with an error.
     one(cx.op_with(Squeeze::default(), &[Some(x.id), axes], x.elem)?)
-}
-
-/// True for an extent that data decides.
-fn is_undecided(d: &Dim) -> bool {
-    let mut symbols = std::collections::BTreeSet::new();
-    d.symbols(&mut symbols);
-    symbols.iter().any(|s| s.starts_with('?'))
 }
 
 fn unsqueeze(cx: &mut Node) -> Result<Lowered> {

@@ -7,6 +7,7 @@ use pocketnn::{DType, Dim, Op, Tensor, ValueId};
 use super::attrs::Attrs;
 use super::elem::Elem;
 use super::graph::{Env, Walker};
+use super::list::ListValue;
 use super::proto;
 use crate::error::{ErrorKind, ImportError, Result};
 
@@ -25,6 +26,8 @@ pub(super) enum Value {
     Sequence(Vec<Value>),
     /// An optional of which it is known while importing whether it holds something.
     Optional(Option<Box<Value>>),
+    /// A sequence or optional of the graph.
+    List(ListValue),
 }
 
 impl From<V> for Value {
@@ -135,13 +138,6 @@ impl Node<'_, '_> {
     /// Elements of a constant integer tensor.
     pub fn const_ints(&self, v: V) -> Option<Vec<i64>> {
         self.constant(v)?.to_i64().ok()
-    }
-
-    /// Elements of a constant integer tensor that has to be one.
-    pub fn need_ints(&self, v: V, what: &str) -> Result<Vec<i64>> {
-        self.const_ints(v).ok_or_else(|| {
-            ImportError::unsupported(format!("{what} computed while running is not supported")).expected("a constant")
-        })
     }
 
     /// Elements of a constant tensor as f32.

@@ -20,6 +20,8 @@ pub(super) const ROWS: &[Row] = &[
     op("LpNormalization", &[1, 22], lp),
     op("MeanVarianceNormalization", &[9, 13], mean_variance),
     op("RMSNormalization", &[23], rms),
+    // Of no version of the standard: exporters write it into the default domain.
+    op("SimplifiedLayerNormalization", &[1], rms),
 ];
 
 const EPSILON: f32 = 1e-5;

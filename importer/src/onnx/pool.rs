@@ -1,6 +1,8 @@
 //! Pooling.
 
 use pocketnn::ops::elementwise::{BinaryKind, UnaryKind};
+use pocketnn::ops::gather::ScatterElements;
+use pocketnn::ops::movement::{Concat, ConstantOfShape, Pad, Reshape, Shape};
 use pocketnn::ops::pool::{MaxPoolWithIndices, Pool, PoolKind};
 use pocketnn::ops::reduce::{Reduce, ReduceKind};
 
@@ -18,6 +20,7 @@ pub(super) const ROWS: &[Row] = &[
     op("GlobalMaxPool", &[1, 22], |cx| global(cx, ReduceKind::Max)),
     op("LpPool", &[1, 2, 11, 18, 22], lp_pool),
     op("MaxPool", &[1, 8, 10, 11, 12, 22], max_pool),
+    op("MaxUnpool", &[9, 11, 22], max_unpool),
 ];
 
 fn kernel(cx: &Node, x: V) -> Result<Vec<usize>> {
@@ -31,11 +34,21 @@ fn kernel(cx: &Node, x: V) -> Result<Vec<usize>> {
 
 fn pool(cx: &mut Node, kind: PoolKind, p: i64, count_include_pad: bool) -> Result<Lowered> {
     let x = cx.input(0)?;
+    one(pooled(cx, x, kind, p, count_include_pad)?)
+}
+
+/// The mean of the windows of a value, as the attributes say.
+pub(super) fn average(cx: &mut Node, x: V) -> Result<V> {
+    let include = cx.attrs.flag("count_include_pad", false)?;
+    pooled(cx, x, PoolKind::Average, 2, include)
+}
+
+fn pooled(cx: &mut Node, x: V, kind: PoolKind, p: i64, count_include_pad: bool) -> Result<V> {
     let kernel = kernel(cx, x)?;
     let Window { strides, dilations, pads } = Window::read(cx, kernel.len())?;
     let ceil_mode = cx.attrs.flag("ceil_mode", false)?;
     let op = Pool { kind, kernel, strides, dilations, pads, ceil_mode, count_include_pad, p };
-    one(cx.op(op, &[x.id], x.elem)?)
+    cx.op(op, &[x.id], x.elem)
 }
 
 fn average_pool(cx: &mut Node) -> Result<Lowered> {
@@ -109,4 +122,41 @@ fn global_lp_pool(cx: &mut Node) -> Result<Lowered> {
             one(cx.binary(BinaryKind::Pow, sum, root)?)
         }
     }
+}
+
+/// The elements of `x` at the places of the indices, flat positions in the image the pooling was made of; zeros elsewhere.
+///
+/// The image is as small as the window allows; a larger one that is asked for gets more zeros at its ends.
+fn max_unpool(cx: &mut Node) -> Result<Lowered> {
+    let (x, indices, wanted) = (cx.input(0)?, cx.input(1)?, cx.maybe(2)?);
+    let kernel = kernel(cx, x)?;
+    let spatial = kernel.len();
+    let strides = cx.attrs.ints("strides")?.filter(|s| !s.is_empty()).unwrap_or_else(|| vec![1; spatial]);
+    let pads = cx.attrs.ints("pads")?.filter(|p| !p.is_empty()).unwrap_or_else(|| vec![0; spatial.saturating_mul(2)]);
+    check("strides", strides.len(), spatial)?;
+    check("pads", pads.len(), spatial.saturating_mul(2))?;
+    // extent * stride + (kernel - stride - pads); batch and channels stay.
+    let (begin, end) = pads.split_at(spatial);
+    let rest = kernel.iter().zip(&strides).zip(begin.iter().zip(end)).map(|((&k, s), (b, e))| {
+        i64::try_from(k).unwrap_or(i64::MAX).saturating_sub(*s).saturating_sub(*b).saturating_sub(*e)
+    });
+    let added: Vec<i64> = [0, 0].into_iter().chain(rest).collect();
+    let times: Vec<i64> = [1, 1].into_iter().chain(strides.iter().copied()).collect();
+    let int = |id| V { id, elem: Elem::I64 };
+    let shape = cx.op(Shape::default(), &[x.id], Elem::I64)?;
+    let (times, added) = (int(cx.integers(&times)), int(cx.integers(&added)));
+    let scaled = cx.binary(BinaryKind::Mul, shape, times)?;
+    let image = cx.binary(BinaryKind::Add, scaled, added)?;
+    let total =
+        cx.op(Reduce { kind: ReduceKind::Prod, keep_dims: true, ..Reduce::default() }, &[image.id], Elem::I64)?;
+    let value = super::node::cast_tensor(&pocketnn::Tensor::vector(&[0.0f32]), x.elem.carried()?)?;
+    let zeros = cx.op(ConstantOfShape { value }, &[total.id], x.elem)?;
+    let (places, values) = (cx.reshape(indices, &[-1])?, cx.reshape(x, &[-1])?);
+    let filled = cx.op(ScatterElements::default(), &[zeros.id, places.id, values.id], x.elem)?;
+    let y = cx.op(Reshape { allow_zero: true }, &[filled.id, image.id], x.elem)?;
+    let Some(wanted) = wanted else { return one(y) };
+    let more = cx.binary(BinaryKind::Sub, wanted, image)?;
+    let before = cx.integers(&vec![0; spatial.saturating_add(2)]);
+    let pads = cx.op(Concat { axis: 0 }, &[before, more.id], Elem::I64)?;
+    one(cx.op(Pad::default(), &[y.id, pads.id], x.elem)?)
 }

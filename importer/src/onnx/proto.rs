@@ -102,6 +102,7 @@ pub(super) struct RawTensor {
     pub int64s: Vec<i64>,
     pub doubles: Vec<f64>,
     pub uint64s: Vec<u64>,
+    pub strings: Vec<Vec<u8>>,
     pub external: Option<Vec<(String, String)>>,
     pub segmented: bool,
 }
@@ -169,16 +170,29 @@ pub(super) fn lone_tensor(bytes: &[u8], limits: &Limits) -> Result<RawTensor> {
     Ok(tensor(pb::TensorProto::parse_from_bytes(bytes).map_err(decoder)?))
 }
 
+/// A tensor to write.
+pub(super) struct Plain<'t> {
+    pub name: &'t str,
+    pub data_type: i32,
+    pub shape: Vec<i64>,
+    /// Elements as bytes.
+    pub raw: Vec<u8>,
+    /// Elements that are text.
+    pub texts: Vec<Vec<u8>>,
+}
+
 /// Encodes a single tensor.
 ///
 /// # Errors
 /// When it is too big for the format.
-pub(super) fn encode_tensor(name: &str, data_type: i32, shape: &[i64], raw: Vec<u8>) -> Result<Vec<u8>> {
+pub(super) fn encode_tensor(t: Plain) -> Result<Vec<u8>> {
+    let name = t.name;
     let t = pb::TensorProto {
         name: name.to_owned(),
-        data_type,
-        dims: shape.to_vec(),
-        raw_data: raw,
+        data_type: t.data_type,
+        dims: t.shape,
+        raw_data: t.raw,
+        string_data: t.texts,
         ..pb::TensorProto::default()
     };
     t.write_to_bytes().map_err(|e| ImportError::limits("the tensor cannot be written").found(e).at_node(name))
@@ -293,6 +307,7 @@ fn tensor(t: pb::TensorProto) -> RawTensor {
         int64s: t.int64_data,
         doubles: t.double_data,
         uint64s: t.uint64_data,
+        strings: t.string_data,
         external: (t.data_location.value() == 1).then(|| entries(t.external_data)),
         segmented: t.segment.is_some(),
     }

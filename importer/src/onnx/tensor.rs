@@ -4,7 +4,7 @@
 //! lists, `int32_data` also holds every type of at most 16 bits, float16 and bfloat16 as bit patterns among them.
 
 use half::{bf16, f16};
-use pocketnn::{DType, Tensor};
+use pocketnn::{DType, Tensor, narrow};
 
 use super::elem::Elem;
 use super::external::Folder;
@@ -30,11 +30,13 @@ fn build(raw: RawTensor, folder: &Folder, budget: &Budget) -> Result<(Elem, Tens
     }
     let shape = shape(&raw.dims)?;
     let size = u64::try_from(dtype.size()).unwrap_or(u64::MAX);
-    let count = budget.elements(&shape, size, "tensor")?;
+    let count = budget.elements(&shape, size.max(1), "tensor")?;
     let shape = shape.into_iter().map(|d| crate::to_usize(d, "a dimension")).collect::<Result<Vec<_>>>()?;
-    let bytes = count.saturating_mul(dtype.size());
-    let built = if let Some(entries) = &raw.external {
-        Tensor::from_bytes(dtype, &shape, &folder.read(entries, bytes)?)
+    let bytes = count.saturating_mul(narrow::bits(dtype)).div_ceil(8);
+    let built = if dtype == DType::Text {
+        Tensor::texts(&shape, raw.strings.iter().map(|s| String::from_utf8_lossy(s)))
+    } else if let Some(entries) = &raw.external {
+        narrow::unpack(dtype, &shape, &folder.read(entries, bytes)?)
     } else if raw.raw.is_empty() {
         from_list(raw, elem, &shape, count)
     } else {
@@ -43,7 +45,7 @@ fn build(raw: RawTensor, folder: &Folder, budget: &Budget) -> Result<(Elem, Tens
                 .expected(format!("{bytes} bytes for {} {shape:?}", elem.name()))
                 .found(raw.raw.len()));
         }
-        Tensor::from_bytes(dtype, &shape, &raw.raw)
+        narrow::unpack(dtype, &shape, &raw.raw)
     };
     built.map(|t| (elem, t)).map_err(|e| ImportError::invalid(e.message()))
 }
@@ -82,7 +84,12 @@ fn from_list(raw: RawTensor, elem: Elem, shape: &[usize], count: usize) -> Resul
         Elem::Bool => all(raw.int32s, shape, count, |x| x != 0),
         Elem::F16 => all(raw.int32s, shape, count, |x| f16::from_bits(x as u16)),
         Elem::Bf16 => all(raw.int32s, shape, count, |x| bf16::from_bits(x as u16)),
-        other => Err(pocketnn::Error::unsupported(format!("elements of type {} are not supported", other.name()))),
+        // Codes: packed where they have less than 8 bits.
+        other => {
+            let dtype = other.stored().map_err(|e| pocketnn::Error::unsupported(e.to_string()))?;
+            let codes: Vec<u8> = raw.int32s.iter().map(|&x| x as u8).collect();
+            narrow::unpack(dtype, shape, &codes)
+        }
     }
 }
 
@@ -136,8 +143,8 @@ fn places(indices: &Tensor, dims: &[usize], count: usize) -> Result<Vec<usize>> 
     }
 }
 
-/// Number and little-endian bytes of a tensor's type.
+/// Number and little-endian bytes of a tensor's type; elements of less than 8 bits are packed.
 pub(super) fn encoded(t: &Tensor) -> (i32, Vec<u8>) {
     debug_assert!(t.dtype() != DType::Bool || t.bytes().iter().all(|&b| b < 2));
-    (Elem::of_stored(t.dtype()).number(), t.bytes().to_vec())
+    (Elem::of_stored(t.dtype()).number(), narrow::pack(t))
 }

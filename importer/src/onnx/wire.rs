@@ -39,6 +39,8 @@ pub(super) enum Message {
     Entry,
     Segment,
     OperatorSet,
+    /// `SequenceProto` and `OptionalProto`, whose fields have the same numbers.
+    Values,
 }
 
 /// What a length-delimited field holds.
@@ -80,6 +82,9 @@ fn content(message: Message, number: u64) -> Content {
         (TypeOfTensor, 2) => Shape,
         (Shape, 1) => Dimension,
         (Tensor, 3) => Segment,
+        (Values, 3) => Tensor,
+        (Values, 4) => SparseTensor,
+        (Values, 5 | 7) => Values,
         (Attribute, 7 | 8) | (Tensor, 1 | 4 | 5 | 7 | 10 | 11) | (SparseTensor, 3) => return Content::Packed,
         _ => return Content::Bytes,
     };

@@ -8,6 +8,7 @@
 //! - Other floats: -1 to 1.
 //! - Integers: below the number of rows that they choose from ([`rows`]); `u8` and `i8` over their whole range; else 1 to 3.
 //! - Truth values: three in four are true.
+//! - Text: the letters a to d. Lists have no type to make elements of.
 
 use pocketnn::ops::elementwise::cast;
 use pocketnn::{DType, Graph, Op, Tensor, ValueId};
@@ -47,6 +48,18 @@ pub(super) fn inputs(graph: &Graph, seed: u64) -> Result<Vec<Tensor>> {
 
 fn tensor(dtype: DType, shape: &[usize], rows: Option<u64>, seed: u64) -> Result<Tensor> {
     let n = pocketnn::checked_len(shape)?;
+    match dtype {
+        DType::Text => {
+            let letters = ["a", "b", "c", "d"].iter().cycle();
+            let start = usize::try_from(seed % 4).unwrap_or(0);
+            return Ok(Tensor::texts(shape, letters.skip(start).take(n).copied())?);
+        }
+        DType::List => {
+            return Err(ImportError::unsupported("inputs that are lists cannot be made up for verification")
+                .help("convert without verification"));
+        }
+        _ => {}
+    }
     let counters = 0..u64::try_from(n).unwrap_or(u64::MAX);
     let values: Vec<f64> = match dtype {
         _ if dtype.is_float() && shape.len() >= 3 && n >= IMAGE => waves(shape, seed),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use pocketnn::Tensor;
+use pocketnn::{DType, Tensor};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -77,7 +77,24 @@ pub(super) fn difference(want: &Tensor, found: &Tensor) -> (f64, f64) {
     if want.dtype() != found.dtype() || want.shape() != found.shape() {
         return (f64::INFINITY, f64::INFINITY);
     }
+    if let (Ok(a), Ok(b)) = (want.as_list(), found.as_list()) {
+        let each = a.iter().zip(b).map(|(a, b)| difference(a, b));
+        return each.fold((0.0, 0.0), |(m, r), (a, b)| (f64::max(m, a), f64::max(r, b)));
+    }
+    if want.dtype() == DType::Text {
+        return if want == found { (0.0, 0.0) } else { (f64::INFINITY, f64::INFINITY) };
+    }
     distance(&want.to_f64(), &found.to_f64())
+}
+
+/// Adds the elements of a tensor to a digest: bytes, or strings and tensors one by one.
+fn digest(t: &Tensor, sum: &mut Sha256) {
+    sum.update(t.bytes());
+    for s in t.as_texts().into_iter().flatten() {
+        sum.update(u64::try_from(s.len()).unwrap_or(u64::MAX).to_le_bytes());
+        sum.update(s.as_bytes());
+    }
+    t.as_list().into_iter().flatten().for_each(|t| digest(t, sum));
 }
 
 fn distance(want: &[f64], found: &[f64]) -> (f64, f64) {
@@ -94,13 +111,15 @@ fn distance(want: &[f64], found: &[f64]) -> (f64, f64) {
 impl OutputRecord {
     /// Of an output, without differences.
     pub(super) fn of(name: &str, y: &Tensor) -> Self {
-        let values = y.to_f64();
+        let values = if y.dtype().size() == 0 { Vec::new() } else { y.to_f64() };
+        let mut sum = Sha256::new();
+        digest(y, &mut sum);
         let step = values.len().div_ceil(SAMPLE).max(1);
         Self {
             name: name.to_owned(),
             dtype: y.dtype().name().to_owned(),
             shape: y.shape().to_vec(),
-            sha256: Sha256::digest(y.bytes()).iter().map(|b| format!("{b:02x}")).collect(),
+            sha256: sum.finalize().iter().map(|b| format!("{b:02x}")).collect(),
             sample: values.iter().step_by(step).copied().collect(),
             largest: values.iter().filter(|x| x.is_finite()).fold(0.0, |m, x| m.max(x.abs())),
             max_abs: 0.0,

@@ -19,7 +19,7 @@ pub fn broadcast_shape(shapes: &[&[usize]]) -> Option<Vec<usize>> {
 }
 
 /// Offset in a tensor of `shape` of the element that broadcasts to linear position `at` of `out`.
-fn source(out: &[usize], shape: &[usize], mut at: usize) -> usize {
+pub fn source(out: &[usize], shape: &[usize], mut at: usize) -> usize {
     let (mut offset, mut stride) = (0, 1);
     let skipped = out.len() - shape.len();
     for axis in (0..out.len()).rev() {

@@ -206,6 +206,25 @@ pub fn cumulative_sum<T: Number>(x: &[T], shape: &[usize], axis: usize, exclusiv
     y
 }
 
+/// Running products along an axis: in f64 for floats, wrapping for integers.
+pub fn cumulative_product<T: Number>(x: &[T], shape: &[usize], axis: usize, exclusive: bool, reverse: bool) -> Vec<T> {
+    let (extent, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+    let mut y = x.to_vec();
+    for line in 0..if extent == 0 { 0 } else { x.len() / extent } {
+        let base = line / inner * extent * inner + line % inner;
+        let (mut float, mut int) = (1.0, T::from_i128(1));
+        for j in 0..extent {
+            let i = base + if reverse { extent - 1 - j } else { j } * inner;
+            let (next, before) = (x[i], if T::KIND == Kind::Float { T::from_f64(float) } else { int });
+            float *= next.to_f64();
+            int = T::from_i128(int.to_i128().wrapping_mul(next.to_i128()));
+            let after = if T::KIND == Kind::Float { T::from_f64(float) } else { int };
+            y[i] = if exclusive { before } else { after };
+        }
+    }
+    y
+}
+
 /// The upper or lower triangle of matrices `[.., rows, columns]` from diagonal `k`; the rest is zero.
 pub fn triangle<T: Copy + Default>(x: &[T], rows: usize, columns: usize, k: i64, upper: bool) -> Vec<T> {
     let keep = |i: usize| {

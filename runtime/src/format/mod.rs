@@ -11,7 +11,8 @@
 //!   NAME              {"dtype", "shape", "data_offsets": [begin, end]} for each constant, by the name of its value
 //! data                tensors, row-major and little-endian, without holes; those whose size is a multiple of 64 bytes come first, then
 //!                     multiples of 32, 16, 8, 4, 2 and the rest, so that each begins on a multiple of that power of two; names
-//!                     decide between equals. Element types F32 F16 BF16 F64 I8 I16 I32 I64 U8 U16 U32 U64 BOOL.
+//!                     decide between equals. Element types F32 F16 BF16 F64 I8 I16 I32 I64 U8 U16 U32 U64 BOOL; narrow types are
+//!                     U8 vectors, elements of less than 8 bits packed, the first in the lowest bits.
 //! ```
 //!
 //! The graph:
@@ -22,6 +23,9 @@
 //!  "nodes": [{"op": "Conv", "name", "inputs": [VALUE or null, ...], "outputs": [VALUE, ...], "attrs": {...}}],
 //!  "outputs": [VALUE, ...],
 //!  "packed": {VALUE: {"form": "conv 2", "shape": [...], ...}},         constants stored as a kernel reads them; may be missing
+//!  "narrow": {NAME: {"dtype": "i4", "shape": [...]}},                constants of narrow types, if there are any
+//!  "constants": {NAME: {"dtype": "text", "shape", "data": [...]}},   constants that are no bytes, if there are any
+//!  "inner": [TENSOR, ...],                                           tensors that only graphs in attributes use, if there are any
 //!  "meta": {...}}                                                    labels, preprocessing, provenance, verification
 //! ```
 //!
@@ -30,6 +34,8 @@
 //!
 //! A value is an input, a constant (a tensor of the file) or an output of an earlier node, by name; names are unique. Ops
 //! and their attributes are those of [`crate::ops`]; attributes at their default are left out, unknown ones are refused.
+//! An attribute may be a graph (`If`, `Loop`): the same object without `meta`, nested at most 16 deep. Its constants stand in `constants`, as
+//! `{"dtype", "shape", "data"}` or, where they have more than 64 elements, as `{"tensor": NAME}` of the file.
 //! Types and shapes are not stored: they follow from the ops. Writing is reproducible: the same graph gives the same bytes.
 //!
 //! [`read`] is the only gate: checked arithmetic and [`Limits`]; behind it nothing doubts.
@@ -39,13 +45,15 @@ pub mod packed;
 mod read;
 mod write;
 
+pub(crate) use read::body as read_body;
 pub use read::{header_digest, open, read, recorded_digest, verify_digest};
+pub(crate) use write::body_json;
 pub use write::{save, write};
 
-/// The newest version of the format that this build reads, and writes where constants are packed.
+/// The newest version of the format that this build reads, and writes where constants are packed, narrow or text.
 pub const VERSION: u32 = 2;
 
-/// The version of a file without packed constants.
+/// The version of a file without them.
 const PLAIN_VERSION: u32 = 1;
 
 /// Budgets of reading a file.

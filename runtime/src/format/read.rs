@@ -3,11 +3,12 @@
 use super::map::{Bytes, map_file};
 use super::packed::Form;
 use super::{DTYPES, Limits, VERSION, hex};
+use crate::ops::attrs::{AttrValue, Fields, Tensors};
 use crate::{DType, Dim, Error, ErrorKind, Graph, GraphBuilder, Op, Result, Tensor, ValueId};
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -140,7 +141,42 @@ fn parse(bytes: Arc<Bytes>, limits: &Limits) -> Result<Graph> {
         return Err(Error::format(format!("`graph.packed` names `{name}`, which the file does not hold")));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    build(&graph, tensors, limits)
+    narrow(&graph, &mut tensors)?;
+    let all: Tensors = Tensors::new(tensors.iter().cloned().collect());
+    if let Some(inner) = graph.get("inner") {
+        let names: Option<HashSet<&str>> = inner.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
+        let names = names.ok_or_else(|| Error::format("`graph.inner`: expected names"))?;
+        tensors.retain(|t| !names.contains(t.0.as_str()));
+    }
+    build(&graph, tensors, &all, limits)
+}
+
+/// Gives bytes that stand for narrow elements their type.
+fn narrow(graph: &Value, tensors: &mut [(String, Tensor)]) -> Result<()> {
+    let Some(types) = graph.get("narrow") else { return Ok(()) };
+    let types = types.as_object().ok_or_else(|| Error::format("`graph.narrow`: expected an object"))?;
+    for (name, ty) in types {
+        let place = || format!("constant `{name}`");
+        let dtype = ty.get("dtype").and_then(DType::from_json).filter(|d| d.is_narrow());
+        let shape = ty.get("shape").and_then(Vec::<usize>::from_json);
+        let (Some(dtype), Some(shape)) = (dtype, shape) else {
+            return Err(Error::format("`graph.narrow`: expected a narrow type and a shape").at(place));
+        };
+        let at = tensors.binary_search_by(|t| t.0.cmp(name));
+        let Some((_, t)) = at.ok().and_then(|i| tensors.get_mut(i)).filter(|(_, t)| t.dtype() == DType::U8) else {
+            return Err(Error::format("`graph.narrow`: expected a constant of bytes").at(place));
+        };
+        *t = crate::narrow::unpack(dtype, &shape, t.bytes()).map_err(|e| Error::format(e.message()).at(place))?;
+    }
+    Ok(())
+}
+
+/// A graph that is an attribute of a node.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn body(json: &Value, tensors: &Tensors) -> Result<Graph> {
+    build(json, Vec::new(), tensors, &Limits::default())
 }
 
 /// Constants that are stored in a packed form, with their logical shapes.
@@ -167,7 +203,7 @@ fn string<'a>(v: &'a Value, key: &str) -> Result<&'a str> {
     v.get(key).and_then(Value::as_str).ok_or_else(|| Error::format(format!("`{key}`: expected a string")))
 }
 
-fn build(json: &Value, tensors: Vec<(String, Tensor)>, limits: &Limits) -> Result<Graph> {
+fn build(json: &Value, tensors: Vec<(String, Tensor)>, all: &Tensors, limits: &Limits) -> Result<Graph> {
     let mut b = GraphBuilder::new(string(json, "name")?);
     let mut values: HashMap<String, ValueId> = HashMap::new();
     let mut define = |name: &str, id: ValueId| match values.insert(name.to_string(), id) {
@@ -186,12 +222,23 @@ fn build(json: &Value, tensors: Vec<(String, Tensor)>, limits: &Limits) -> Resul
     for (name, t) in tensors {
         define(&name, b.constant(&name, t))?;
     }
+    if let Some(inline) = json.get("constants") {
+        let inline = inline.as_object().ok_or_else(|| Error::format("`graph.constants`: expected an object"))?;
+        for (name, v) in inline {
+            let t = match v.get("tensor").and_then(Value::as_str) {
+                Some(key) => all.get(key).cloned(),
+                None => Tensor::from_json(v),
+            };
+            let t = t.ok_or_else(|| Error::format(format!("constant `{name}`: expected a tensor")))?;
+            define(name, b.constant(name, t))?;
+        }
+    }
     let nodes = list(json, "nodes")?;
     if nodes.len() > limits.nodes {
         return Err(Error::limit(format!("the graph has {} nodes, the limit is {}", nodes.len(), limits.nodes)));
     }
     for n in nodes {
-        node(&mut b, &mut values, n)?;
+        node(&mut b, &mut values, n, all)?;
     }
     for o in list(json, "outputs")? {
         let name = o.as_str().ok_or_else(|| Error::format("`graph.outputs`: expected names"))?;
@@ -210,7 +257,7 @@ fn dim(v: &Value) -> Option<Dim> {
     }
 }
 
-fn node(b: &mut GraphBuilder, values: &mut HashMap<String, ValueId>, n: &Value) -> Result<()> {
+fn node(b: &mut GraphBuilder, values: &mut HashMap<String, ValueId>, n: &Value, all: &Tensors) -> Result<()> {
     let (name, op) = (string(n, "name")?, string(n, "op")?);
     let place = || format!("{op} `{name}`");
     let attrs = match n.get("attrs") {
@@ -218,7 +265,7 @@ fn node(b: &mut GraphBuilder, values: &mut HashMap<String, ValueId>, n: &Value) 
         Some(Value::Object(m)) => m.clone(),
         Some(_) => return Err(Error::format("`attrs`: expected an object").at(place)),
     };
-    let typed = Op::from_json(op, attrs).map_err(|e| e.at(place))?;
+    let typed = Op::from_fields(op, Fields::with(attrs, all)).map_err(|e| e.at(place))?;
     let mut inputs = Vec::new();
     for v in list(n, "inputs")? {
         inputs.push(match v {

@@ -1,10 +1,13 @@
 //! Writing `.pnn` files.
 
 use super::{DTYPES, PLAIN_VERSION, VERSION, hex};
-use crate::{Error, ErrorKind, Graph, Result, Tensor, ValueId};
+use crate::ops::attrs::AttrValue;
+use crate::{DType, Error, ErrorKind, Graph, Result, Tensor, ValueId, narrow};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -42,21 +45,28 @@ pub fn save(graph: &Graph, path: &Path) -> Result<()> {
 
 fn write_to(graph: &Graph, out: &mut impl Write) -> Result<()> {
     graph.validate()?;
-    let tensors = ordered(graph);
+    let keys = Keys::of(graph);
+    let tensors = ordered(graph, &keys);
     let mut digest = Sha256::new();
-    tensors.iter().for_each(|(_, t)| digest.update(t.bytes()));
-    let packed = graph.values().iter().any(|v| v.fact.constant.as_ref().is_some_and(|t| t.stored().is_some()));
-    let version = if packed { VERSION } else { PLAIN_VERSION };
+    tensors.iter().for_each(|(_, t)| digest.update(stored(t).as_ref()));
+    let json = graph_json(graph, &keys);
+    let newer = ["packed", "narrow", "inner", "constants"].iter().any(|k| json.get(k).is_some());
+    let version = if newer { VERSION } else { PLAIN_VERSION };
     let metadata = json!({
-        "format": "pocketnn", "version": version.to_string(), "graph": graph_json(graph).to_string(), "sha256": hex(&digest.finalize()),
+        "format": "pocketnn", "version": version.to_string(), "graph": json.to_string(), "sha256": hex(&digest.finalize()),
     });
     let mut header = Map::new();
     header.insert("__metadata__".to_string(), metadata);
     let mut at = 0usize;
     for (name, t) in &tensors {
-        let end = at + t.bytes().len();
-        let dtype = DTYPES.iter().find(|d| d.1 == t.dtype()).map(|d| d.0);
-        header.insert((*name).to_string(), json!({ "dtype": dtype, "shape": t.shape(), "data_offsets": [at, end] }));
+        let bytes = stored(t).len();
+        let end = at + bytes;
+        // What safetensors has no name for is stored as bytes; the graph says what they are.
+        let (dtype, shape) = match DTYPES.iter().find(|d| d.1 == t.dtype()) {
+            Some(d) => (d.0, t.shape().to_vec()),
+            None => ("U8", vec![bytes]),
+        };
+        header.insert((*name).to_string(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [at, end] }));
         at = end;
     }
     let mut text = Value::Object(header).to_string();
@@ -65,14 +75,20 @@ fn write_to(graph: &Graph, out: &mut impl Write) -> Result<()> {
     let io = |e: std::io::Error| Error::new(ErrorKind::Io, e.to_string());
     out.write_all(&(text.len() as u64).to_le_bytes()).map_err(io)?;
     out.write_all(text.as_bytes()).map_err(io)?;
-    tensors.iter().try_for_each(|(_, t)| out.write_all(t.bytes()).map_err(io))
+    tensors.iter().try_for_each(|(_, t)| out.write_all(stored(t).as_ref()).map_err(io))
+}
+
+/// The bytes of a constant in the file: elements of less than 8 bits are packed.
+fn stored(t: &Tensor) -> Cow<'_, [u8]> {
+    if t.dtype().is_narrow() { Cow::Owned(narrow::pack(t)) } else { Cow::Borrowed(t.bytes()) }
 }
 
 /// Constants in the order of the file.
-fn ordered(graph: &Graph) -> Vec<(&str, &Tensor)> {
-    let mut all: Vec<(&str, &Tensor)> =
-        graph.values().iter().filter_map(|v| v.fact.constant.as_ref().map(|t| (v.name.as_str(), numbers(t)))).collect();
-    let power = |t: &Tensor| t.bytes().len().trailing_zeros().min(6);
+fn ordered<'g>(graph: &'g Graph, keys: &'g Keys) -> Vec<(&'g str, &'g Tensor)> {
+    let inner = keys.inner.iter().map(|(key, t)| (key.as_str(), *t));
+    let all = constants(graph).chain(inner).filter(|(_, t)| t.dtype().size() > 0);
+    let mut all: Vec<(&str, &Tensor)> = all.map(|(name, t)| (name, numbers(t))).collect();
+    let power = |t: &Tensor| stored_len(t).trailing_zeros().min(6);
     all.sort_by(|a, b| power(b.1).cmp(&power(a.1)).then(a.0.cmp(b.0)));
     all
 }
@@ -82,7 +98,122 @@ fn numbers(t: &Tensor) -> &Tensor {
     t.stored().map_or(t, |(_, numbers)| numbers)
 }
 
-fn graph_json(graph: &Graph) -> Value {
+/// Bytes of a constant in the file.
+fn stored_len(t: &Tensor) -> usize {
+    (t.len() * narrow::bits(t.dtype())).div_ceil(8)
+}
+
+fn constants(graph: &Graph) -> impl Iterator<Item = (&str, &Tensor)> {
+    graph.values().iter().filter_map(|v| v.fact.constant.as_ref().map(|t| (v.name.as_str(), t)))
+}
+
+/// Most elements of a constant that stands in the JSON of a body; larger ones are tensors of the file.
+const INLINE: usize = 64;
+
+fn is_inline(t: &Tensor) -> bool {
+    t.dtype().size() == 0 || t.len() <= INLINE
+}
+
+/// A graph that is an attribute: its small constants stand in it, large ones by their names in the body.
+pub(crate) fn body_json(graph: &Graph) -> Value {
+    let mut json = structure(graph);
+    let entry = |t: &Tensor, name: &str| if is_inline(t) { t.to_json() } else { json!({ "tensor": name }) };
+    let all = constants(graph).map(|(name, t)| (name.to_string(), entry(t, name)));
+    json["constants"] = Value::Object(all.collect());
+    json
+}
+
+/// Large constants of bodies, by what identifies their elements in memory: the names of their tensors in the file.
+#[derive(Default)]
+struct Keys<'g> {
+    known: HashMap<(usize, DType, Vec<usize>), String>,
+    /// Those that no value of the graph itself is.
+    inner: Vec<(String, &'g Tensor)>,
+}
+
+fn identity(t: &Tensor) -> (usize, DType, Vec<usize>) {
+    (numbers(t).bytes().as_ptr().addr(), t.dtype(), t.shape().to_vec())
+}
+
+impl<'g> Keys<'g> {
+    fn of(graph: &'g Graph) -> Self {
+        if graph.nodes().iter().all(|n| n.op.operator().bodies().is_empty()) {
+            return Keys::default();
+        }
+        let known = constants(graph).map(|(name, t)| (identity(t), name.to_string())).collect();
+        let mut keys = Keys { known, inner: Vec::new() };
+        keys.collect(graph, "");
+        let taken: HashSet<&str> = graph.values().iter().map(|v| v.name.as_str()).collect();
+        // Names of the graph are free text: a key that is one of them gets another.
+        for (key, _) in &mut keys.inner {
+            while taken.contains(key.as_str()) {
+                let longer = format!("{key}'");
+                keys.known.values_mut().filter(|k| *k == key).for_each(|k| k.clone_from(&longer));
+                *key = longer;
+            }
+        }
+        keys
+    }
+    fn collect(&mut self, graph: &'g Graph, path: &str) {
+        for (i, n) in graph.nodes().iter().enumerate() {
+            for (attribute, body) in n.op.operator().bodies() {
+                let path = format!("{path}{i}.{attribute}.");
+                for (name, t) in constants(body).filter(|(_, t)| !is_inline(t)) {
+                    let key = format!("{path}{name}");
+                    if let Entry::Vacant(e) = self.known.entry(identity(t)) {
+                        e.insert(key.clone());
+                        self.inner.push((key, t));
+                    }
+                }
+                self.collect(body, &path);
+            }
+        }
+    }
+    /// Puts the names of the file into the JSON of a graph's nodes.
+    fn put(&self, json: &mut Value, graph: &Graph) {
+        for (i, n) in graph.nodes().iter().enumerate() {
+            for (attribute, body) in n.op.operator().bodies() {
+                let inner = &mut json["nodes"][i]["attrs"][attribute];
+                for (name, t) in constants(body).filter(|(_, t)| !is_inline(t)) {
+                    inner["constants"][name]["tensor"] = Value::from(self.known[&identity(t)].as_str());
+                }
+                self.put(inner, body);
+            }
+        }
+    }
+}
+
+fn graph_json(graph: &Graph, keys: &Keys) -> Value {
+    let mut json = structure(graph);
+    keys.put(&mut json, graph);
+    let inner: Vec<&str> = keys.inner.iter().map(|k| k.0.as_str()).collect();
+    if !inner.is_empty() {
+        json["inner"] = Value::from(inner);
+    }
+    let meta: Map<String, Value> = graph.meta.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    json["meta"] = Value::Object(meta);
+    let packed: BTreeMap<&str, Value> =
+        constants(graph).filter_map(|(name, t)| t.stored().map(|(form, _)| (name, form.to_json(t.shape())))).collect();
+    if !packed.is_empty() {
+        json["packed"] = json!(packed);
+    }
+    let texts = constants(graph).filter(|(_, t)| t.dtype().size() == 0);
+    let texts: Map<String, Value> = texts.map(|(name, t)| (name.to_string(), t.to_json())).collect();
+    if !texts.is_empty() {
+        json["constants"] = Value::Object(texts);
+    }
+    let inner = keys.inner.iter().map(|(key, t)| (key.as_str(), *t));
+    let narrow = constants(graph).chain(inner).filter(|(_, t)| t.dtype().is_narrow());
+    let ty = |t: &Tensor| json!({ "dtype": t.dtype().name(), "shape": t.shape() });
+    let narrow: Map<String, Value> = narrow.map(|(name, t)| (name.to_string(), ty(t))).collect();
+    if !narrow.is_empty() {
+        json["narrow"] = Value::Object(narrow);
+    }
+    json
+}
+
+/// Inputs, nodes and outputs.
+fn structure(graph: &Graph) -> Value {
     let name = |v: &ValueId| graph.value(*v).name.clone();
     let inputs: Vec<Value> = graph
         .inputs()
@@ -109,16 +240,5 @@ fn graph_json(graph: &Graph) -> Value {
         })
         .collect();
     let outputs: Vec<String> = graph.outputs().iter().map(name).collect();
-    let meta: Map<String, Value> = graph.meta.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-    let mut json = json!({ "name": graph.name(), "inputs": inputs, "nodes": nodes, "outputs": outputs, "meta": meta });
-    let packed: BTreeMap<&str, Value> = graph
-        .values()
-        .iter()
-        .filter_map(|v| v.fact.constant.as_ref().map(|t| (v.name.as_str(), t)))
-        .filter_map(|(name, t)| t.stored().map(|(form, _)| (name, form.to_json(t.shape()))))
-        .collect();
-    if !packed.is_empty() {
-        json["packed"] = json!(packed);
-    }
-    json
+    json!({ "name": graph.name(), "inputs": inputs, "nodes": nodes, "outputs": outputs })
 }

@@ -22,6 +22,15 @@ pub struct GraphBuilder {
     next: HashMap<String, usize>,
 }
 
+/// A state of a [`GraphBuilder`] to return to.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    values: usize,
+    nodes: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
 impl GraphBuilder {
     /// An empty graph of this name.
     pub fn new(name: &str) -> Self {
@@ -126,6 +135,48 @@ impl GraphBuilder {
     /// Elements of a value that is a constant.
     pub fn constant_of(&self, value: ValueId) -> Option<&Tensor> {
         self.graph.constant(value)
+    }
+    /// Number of values so far.
+    pub fn values(&self) -> usize {
+        self.graph.values.len()
+    }
+    /// Name of a value.
+    pub fn name(&self, value: ValueId) -> &str {
+        &self.graph.value(value).name
+    }
+    /// The inputs so far.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.graph.inputs
+    }
+    /// Puts the inputs in another order.
+    ///
+    /// # Errors
+    /// When `order` does not hold each input once.
+    pub fn order_inputs(&mut self, order: &[ValueId]) -> Result<()> {
+        let sorted = |list: &[ValueId]| {
+            let mut list = list.to_vec();
+            list.sort_unstable();
+            list
+        };
+        if sorted(order) != sorted(&self.graph.inputs) {
+            return Err(Error::argument("the order of the inputs must hold each of them once"));
+        }
+        self.graph.inputs = order.to_vec();
+        Ok(())
+    }
+    /// The present state, before something is tried.
+    pub fn mark(&self) -> Mark {
+        let g = &self.graph;
+        Mark { values: g.values.len(), nodes: g.nodes.len(), inputs: g.inputs.len(), outputs: g.outputs.len() }
+    }
+    /// Removes what was added since a mark. Names given since then to older values stay.
+    pub fn restore(&mut self, mark: &Mark) {
+        for v in self.graph.values.drain(mark.values.min(self.graph.values.len())..) {
+            self.names.remove(&v.name);
+        }
+        self.graph.nodes.truncate(mark.nodes);
+        self.graph.inputs.truncate(mark.inputs);
+        self.graph.outputs.truncate(mark.outputs);
     }
     /// Number of nodes so far.
     pub fn len(&self) -> usize {

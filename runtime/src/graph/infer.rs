@@ -1,5 +1,6 @@
 //! Types of a node's outputs, and their elements where they follow from constants.
 
+use crate::ops::Takes;
 use crate::ops::infer::{Fact, Infer, MAX_DIMS};
 use crate::{DType, Error, Op, Result, Tensor};
 
@@ -13,6 +14,7 @@ const FOLD_BYTES: usize = 1 << 16;
 /// When the inputs do not fit the op.
 pub fn infer_node(op: &Op, inputs: &[Option<&Fact>], outputs: usize) -> Result<Vec<Fact>> {
     let cx = Infer::new(inputs, outputs);
+    admit(op, inputs)?;
     let mut types = op.operator().infer(&cx)?;
     for d in types.iter_mut().flat_map(|t| &mut t.shape) {
         if !d.is_small() {
@@ -35,6 +37,23 @@ pub fn infer_node(op: &Op, inputs: &[Option<&Fact>], outputs: usize) -> Result<V
     Ok(facts)
 }
 
+/// Refuses operands of element types that the op cannot handle.
+fn admit(op: &Op, inputs: &[Option<&Fact>]) -> Result<()> {
+    let takes = op.operator().takes();
+    let fits = |dtype: DType| match takes {
+        Takes::Any => true,
+        Takes::Text | Takes::Moved => dtype != DType::List,
+        Takes::Narrow => dtype.is_plain() || dtype.is_narrow(),
+        Takes::Plain => dtype.is_plain(),
+    };
+    match inputs.iter().enumerate().find(|(_, f)| f.is_some_and(|f| !fits(f.ty.dtype))) {
+        Some((i, Some(f))) => {
+            Err(Error::unsupported(format!("input {i}: elements of type {} are not supported here", f.ty.dtype)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Stores followed elements; when all are known the value is a constant.
 fn set_dims(fact: &mut Fact, dims: Vec<crate::Dim>) -> Result<()> {
     let known: Option<Vec<i64>> = dims.iter().map(crate::Dim::known_signed).collect();
@@ -53,11 +72,16 @@ fn fold(
     outputs: usize,
     types: &[crate::ops::infer::ValueType],
 ) -> Option<Vec<Tensor>> {
-    if inputs.iter().flatten().any(|f| f.constant.is_none()) {
+    // Bodies may run long; random numbers stay ones of the run.
+    if matches!(op, Op::If(_) | Op::Loop(_) | Op::Random(_)) {
+        return None;
+    }
+    let constant = |f: &&Fact| f.constant.as_ref().is_some_and(|t| t.dtype() != DType::List);
+    if !inputs.iter().flatten().all(constant) || types.iter().any(|t| t.dtype == DType::List) {
         return None;
     }
     let tensors: Vec<Option<&Tensor>> = inputs.iter().map(|f| f.and_then(|f| f.constant.as_ref())).collect();
-    let given: usize = tensors.iter().flatten().map(|t| t.byte_len()).sum();
+    let given: usize = tensors.iter().flatten().map(|t| t.footprint()).sum();
     let mut made = 0usize;
     for t in types {
         // Data-dependent extents (NonZero, Range) are at most of the order of the inputs.
@@ -68,6 +92,6 @@ fn fold(
     if made > given.max(FOLD_BYTES) {
         return None;
     }
-    let out = op.operator().eval(&tensors, outputs).ok()?;
+    let out = op.eval(&tensors, outputs).ok()?;
     (out.len() == outputs).then_some(out)
 }

@@ -6,7 +6,7 @@ mod display;
 mod infer;
 mod validate;
 
-pub use builder::GraphBuilder;
+pub use builder::{GraphBuilder, Mark};
 pub use infer::infer_node;
 
 use crate::ops::infer::{Fact, ValueType};
@@ -152,7 +152,7 @@ impl Graph {
     }
     /// Bytes of all constants.
     pub fn weights_bytes(&self) -> usize {
-        self.values.iter().filter_map(|v| v.fact.constant.as_ref()).map(|t| t.byte_len()).sum()
+        self.values.iter().filter_map(|v| v.fact.constant.as_ref()).map(Tensor::byte_len).sum()
     }
     /// Number of elements of all float constants.
     pub fn parameters(&self) -> usize {

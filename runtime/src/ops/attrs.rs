@@ -2,14 +2,23 @@
 
 use crate::{DType, Error, Result, Tensor};
 use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The tensors of a file, which graphs in attributes name.
+pub type Tensors = Rc<HashMap<String, Tensor>>;
 
 /// The fields of one JSON object while an op reads them; a field that nobody took is an error.
-pub struct Fields(Map<String, Value>);
+pub struct Fields(Map<String, Value>, Tensors);
 
 impl Fields {
     /// The fields of an object.
     pub fn new(map: Map<String, Value>) -> Self {
-        Self(map)
+        Self(map, Tensors::default())
+    }
+    /// The fields of an object in a file with these tensors.
+    pub fn with(map: Map<String, Value>, tensors: &Tensors) -> Self {
+        Self(map, tensors.clone())
     }
     /// Takes a field out; absent means its default.
     ///
@@ -18,7 +27,7 @@ impl Fields {
     pub fn take<T: AttrValue>(&mut self, name: &str, default: impl FnOnce() -> T) -> Result<T> {
         match self.0.remove(name) {
             None => Ok(default()),
-            Some(v) => T::from_json(&v)
+            Some(v) => T::from_file(&v, &self.1)
                 .ok_or_else(|| Error::format(format!("attribute `{name}`: expected {}, found {v}", T::EXPECTED))),
         }
     }
@@ -39,6 +48,10 @@ pub trait AttrValue: Sized {
     fn to_json(&self) -> Value;
     /// From JSON, or `None` where it does not fit.
     fn from_json(v: &Value) -> Option<Self>;
+    /// From JSON in a file with these tensors.
+    fn from_file(v: &Value, _tensors: &Tensors) -> Option<Self> {
+        Self::from_json(v)
+    }
 }
 
 /// The attributes of one op.
@@ -126,13 +139,15 @@ impl<T: AttrValue> AttrValue for Option<T> {
     }
 }
 
-/// A small tensor as `{"dtype", "shape", "data"}`; integers beyond 2^53 are kept exactly.
+/// A small tensor as `{"dtype", "shape", "data"}`; integers beyond 2^53 are kept exactly, narrow elements are their codes.
 impl AttrValue for Tensor {
     const EXPECTED: &str = "a tensor";
     fn to_json(&self) -> Value {
-        let data: Value = match self.to_i64() {
-            Ok(x) => x.to_json(),
-            Err(_) => self.to_f64().to_json(),
+        let data: Value = match (self.as_texts(), self.to_i64()) {
+            (Ok(t), _) => t.iter().map(|s| Value::from(&**s)).collect(),
+            (_, Ok(x)) => x.to_json(),
+            _ if self.dtype().is_narrow() => self.bytes().iter().map(|&b| Value::from(b)).collect(),
+            _ => self.to_f64().to_json(),
         };
         serde_json::json!({ "dtype": self.dtype().to_json(), "shape": self.shape().to_vec().to_json(), "data": data })
     }
@@ -140,7 +155,12 @@ impl AttrValue for Tensor {
         let dtype = DType::from_json(v.get("dtype")?)?;
         let shape = Vec::<usize>::from_json(v.get("shape")?)?;
         let data = v.get("data")?;
-        if dtype.is_float() {
+        if dtype == DType::Text {
+            Tensor::texts(&shape, Vec::<String>::from_json(data)?).ok()
+        } else if dtype.is_narrow() {
+            let codes: Option<Vec<u8>> = Vec::<i64>::from_json(data)?.into_iter().map(|c| c.try_into().ok()).collect();
+            Tensor::from_bytes(dtype, &shape, &codes?).ok()
+        } else if dtype.is_float() {
             let x = Vec::<f64>::from_json(data)?;
             let t = Tensor::new(&shape, x).ok()?;
             crate::ops::elementwise::cast(&t, dtype).ok()

@@ -1,6 +1,9 @@
 //! Convolutions.
 
 pub(crate) mod lower;
+mod overlap;
+
+pub use overlap::Col2Im;
 
 use super::Operator;
 use super::activation::Activation;

@@ -1,8 +1,11 @@
 //! Matrix products.
 
 use super::activation::Activation;
+mod determinant;
 mod einsum;
 mod lower;
+
+pub use determinant::Determinant;
 
 use super::Operator;
 use super::attrs::attributes;

@@ -1,14 +1,17 @@
 //! Functions of one element, or of one element of each operand.
 
 use super::Operator;
+use super::Takes;
 use super::activation::Activation;
 use super::attrs::{attr_enum, attributes};
 use super::infer::{Infer, ValueType, broadcast};
+use super::operands::{by_size, from_raw, raw};
 use crate::kernels::elementwise::{self as kernel, Kind, Number};
 use crate::kernels::reference::elementwise as reference;
 use crate::plan::{FormatCx, Formats, InPlace, LowerCx, Lowered};
-use crate::{DType, Dim, Error, Result, Tensor, with_dtype};
+use crate::{DType, Dim, Error, Result, Tensor, narrow, with_dtype};
 
+mod convert;
 pub(crate) mod lower;
 
 attr_enum! {
@@ -159,11 +162,25 @@ attributes! {
     pub struct PRelu {}
     /// `a` where the condition holds, else `b`. Inputs `condition` (`Bool`), `a`, `b`, broadcast together.
     pub struct Where {}
+    /// The same bytes as elements of another type of the same size.
+    pub struct BitCast {
+        /// The new type.
+        pub to: DType = DType::F32,
+    }
     /// Conversion to another element type: floats to integers towards 0 (saturating), to `Bool` by `x != 0`, to smaller floats
-    /// to nearest even.
+    /// to nearest even, narrow ones saturating, powers of two upwards; numbers to text and back.
     pub struct Cast {
         /// The new type.
         pub to: DType = DType::F32,
+    }
+    /// Conversion to a narrow type ([`DType::is_narrow`]) where it differs from [`Cast`].
+    pub struct Narrow {
+        /// The new type.
+        pub to: DType = DType::F8E4M3,
+        /// Numbers beyond the largest become the largest; else infinity or NaN.
+        pub saturate: bool = true,
+        /// Where numbers between two powers of two go.
+        pub rounding: narrow::Rounding = narrow::Rounding::Up,
     }
 }
 
@@ -175,8 +192,15 @@ pub fn cast(t: &Tensor, to: DType) -> Result<Tensor> {
     if t.dtype() == to {
         return Ok(t.clone());
     }
+    match (t.dtype(), to) {
+        (DType::Text, _) => return super::text::parse(t, to),
+        (_, DType::Text) => return super::text::print(t),
+        (DType::List, _) | (_, DType::List) => return Err(Error::graph(format!("{} is not {to}", t.dtype()))),
+        _ if to.is_narrow() => return narrow::convert(t, to, true, narrow::Rounding::Up),
+        _ => {}
+    }
     // Through the widest type of its kind, so that no pair of types needs its own loop.
-    if t.dtype().is_float() {
+    if t.dtype().is_float() || t.dtype().is_narrow() {
         let wide = t.to_f64();
         with_dtype!(to, T => Tensor::new(t.shape(), reference::cast::<f64, T>(&wide)))
     } else {
@@ -375,6 +399,9 @@ fn common(cx: &Infer, a: usize, b: usize) -> Result<ValueType> {
 }
 
 impl Operator for Binary {
+    fn takes(&self) -> Takes {
+        if matches!(self.kind, BinaryKind::Eq | BinaryKind::Ne) { Takes::Moved } else { Takes::Plain }
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let ty = match self.kind {
             BinaryKind::Pow => ValueType::new(cx.dtype(0)?, broadcast(cx.shape(0)?, cx.shape(1)?)?),
@@ -495,6 +522,9 @@ impl Operator for PRelu {
 }
 
 impl Operator for Where {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         cx.expect_dtype(0, DType::Bool)?;
         let ty = common(cx, 1, 2)?;
@@ -515,28 +545,13 @@ impl Operator for Where {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let (c, a, b) = (operand(inputs, 0)?, operand(inputs, 1)?, operand(inputs, 2)?);
         let shape = out_shape(&[c.shape(), a.shape(), b.shape()])?;
-        with_dtype!(a.dtype(), T => {
+        by_size!(a.dtype(), T => {
             let condition = (c.as_slice::<bool>()?, c.shape());
-            let y = reference::select::<T>(condition, (a.as_slice()?, a.shape()), (b.as_slice()?, b.shape()));
-            Ok(vec![Tensor::new(&shape, y.unwrap_or_default())?])
+            let y = reference::select::<T>(condition, (raw(a), a.shape()), (raw(b), b.shape()));
+            Ok(vec![from_raw(a.dtype(), &shape, y.unwrap_or_default())?])
         })
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         Self::kernel(cx)
-    }
-}
-
-impl Operator for Cast {
-    fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
-        Ok(vec![ValueType::new(self.to, cx.shape(0)?)])
-    }
-    fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
-        matches!(self.to, DType::I32 | DType::I64).then(|| cx.dims(0).map(<[Dim]>::to_vec))?
-    }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Ok(vec![cast(operand(inputs, 0)?, self.to)?])
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }

@@ -14,23 +14,45 @@ pub mod infer;
 pub(crate) mod operands;
 
 pub mod activation;
+pub mod control;
 pub mod conv;
 pub mod dense;
 pub mod elementwise;
 pub mod gather;
+pub mod list;
 pub mod movement;
 pub mod norm;
 pub mod pool;
+pub mod random;
 pub mod recurrent;
 pub mod reduce;
 pub mod resize;
+pub mod sample;
+pub mod signal;
 pub mod softmax;
+pub mod text;
+pub mod trees;
 
 use crate::format::packed::Form;
 use crate::plan::{FormatCx, Formats, Halo, InPlace, LowerCx, Lowered, Parts};
-use crate::{Error, Result, Tensor};
+use crate::{Error, Graph, Result, Tensor};
 use attrs::{Attributes, Fields};
 use infer::{Fact, Infer, ValueType};
+
+/// Element types of operands that an op takes besides the plain ones ([`DType::is_plain`](crate::DType::is_plain)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// None.
+    Plain,
+    /// Narrow ones.
+    Narrow,
+    /// Narrow ones and text: elements are only moved and compared. Its evaluation sees numbers of the same order for strings.
+    Moved,
+    /// Narrow ones and text, as they are.
+    Text,
+    /// Every type, lists among them.
+    Any,
+}
 
 /// What every op can do.
 pub trait Operator: std::fmt::Debug + Send + Sync {
@@ -51,6 +73,16 @@ pub trait Operator: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the values do not fit (an index out of range), or this combination of types is not supported.
     fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>>;
+
+    /// Which element types its operands may have.
+    fn takes(&self) -> Takes {
+        Takes::Plain
+    }
+
+    /// The graphs among its attributes, by the names of these.
+    fn bodies(&self) -> Vec<(&'static str, &Graph)> {
+        Vec::new()
+    }
 
     /// The memory formats it wants of its inputs and gives its outputs. Everything plain unless the op says otherwise.
     fn formats(&self, cx: &FormatCx) -> Formats {
@@ -110,12 +142,27 @@ macro_rules! op_table {
             pub fn attributes(&self) -> serde_json::Map<String, serde_json::Value> {
                 match self { $($(Op::$name(o) => o.to_json()),*),* }
             }
+            /// Computes the outputs the naive way, strings that are only moved among them.
+            ///
+            /// # Errors
+            /// As [`Operator::eval`].
+            pub fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
+                let operator = self.operator();
+                let moved = operator.takes() == Takes::Moved && inputs.iter().flatten().any(|t| t.dtype() == crate::DType::Text);
+                if moved { text::ranked(operator, inputs, outputs) } else { operator.eval(inputs, outputs) }
+            }
             /// The op of this name with these attributes.
             ///
             /// # Errors
             /// When there is no such op or an attribute is unknown or has the wrong type.
             pub fn from_json(name: &str, attributes: serde_json::Map<String, serde_json::Value>) -> Result<Self> {
-                let fields = Fields::new(attributes);
+                Self::from_fields(name, Fields::new(attributes))
+            }
+            /// The op of this name with these attributes.
+            ///
+            /// # Errors
+            /// As [`Self::from_json`].
+            pub fn from_fields(name: &str, fields: Fields) -> Result<Self> {
                 match name {
                     $($(stringify!($name) => <$family::$name>::from_json(fields).map(Op::$name),)*)*
                     _ => Err(Error::format(format!("unknown op `{name}`; this file needs a newer pocketnn"))),
@@ -129,15 +176,22 @@ macro_rules! op_table {
 
 op_table! {
     activation: Activate;
-    conv: Conv ConvTranspose;
-    dense: Dense Einsum MatMul;
-    elementwise: Binary Cast PRelu Unary Where;
-    gather: CumSum EyeLike Gather GatherElements GatherNd NonZero OneHot ScatterElements ScatterNd TopK Trilu;
+    control: If Loop;
+    conv: Col2Im Conv ConvTranspose;
+    dense: Dense Determinant Einsum MatMul;
+    elementwise: Binary BitCast Cast Narrow PRelu Unary Where;
+    gather: CumProd CumSum EyeLike Gather GatherElements GatherNd Lookup NonZero OneHot ScatterElements ScatterNd SelectBoxes TopK Trilu Unique;
+    list: List ListAt ListConcat ListErase ListInsert ListLen ListSplit;
     movement: Concat ConstantOfShape DepthToSpace Expand Identity Pad Pick Range Reshape Reverse Shape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze;
     norm: BatchNorm GroupNorm LayerNorm Lrn;
     pool: MaxPoolWithIndices Pool;
+    random: Random;
     recurrent: Gru Lstm Rnn;
     reduce: ArgReduce Reduce;
     resize: Resize;
+    sample: DeformConv GridSample RoiAlign RoiPool;
+    signal: Dft MelWeights Stft;
     softmax: Hardmax Softmax;
+    text: CountNgrams JoinText MatchText NormalizeText SplitText;
+    trees: TreeEnsemble;
 }

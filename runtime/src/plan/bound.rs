@@ -14,6 +14,12 @@ impl Bound {
     /// # Errors
     /// An `Unsupported` error that names the first value whose shape is decided while running.
     pub fn new(graph: Graph) -> Result<Self> {
+        if let Some(v) = graph.values().iter().find(|v| v.fact.ty.dtype.size() == 0) {
+            return Err(Error::unsupported(format!(
+                "`{}` holds {}, for which there is no plan",
+                v.name, v.fact.ty.dtype
+            )));
+        }
         let open = graph.values().iter().find(|v| v.fact.ty.known_shape().is_none());
         match open {
             Some(v) => {

@@ -38,7 +38,8 @@ pub fn interpret(
                 .collect();
             format!("{} `{}` ({})", n.op.name(), n.name, tys.join(", "))
         };
-        let out = n.op.operator().eval(&operands, n.outputs.len()).map_err(|e| e.at(place))?;
+        let out = n.op.eval(&operands, n.outputs.len()).map_err(|e| e.at(place))?;
+        check(graph, n, &out).map_err(|e| e.at(place))?;
         observe(n, &out)?;
         live.retain(|&v, _| last[v] > i);
         for (&v, t) in n.outputs.iter().zip(out) {
@@ -50,6 +51,19 @@ pub fn interpret(
     let get = |v: &crate::ValueId| graph.constant(*v).or_else(|| live.get(&v.index())).cloned();
     let outputs: Option<Vec<Tensor>> = graph.outputs().iter().map(get).collect();
     outputs.ok_or_else(|| Error::graph("an output is not computed"))
+}
+
+/// Checks what data may have decided otherwise than the graph says: the rank of each result, on which the nodes behind it rely.
+fn check(graph: &Graph, node: &Node, out: &[Tensor]) -> Result<()> {
+    let wrong =
+        |(v, t): &(&crate::ValueId, &Tensor)| graph.ty(**v).shape.len() != t.rank() || graph.ty(**v).dtype != t.dtype();
+    match node.outputs.iter().zip(out).find(wrong) {
+        None => Ok(()),
+        Some((v, t)) => {
+            let message = format!("the result is {}{:?}, the graph says {}", t.dtype(), t.shape(), graph.ty(*v));
+            Err(Error::unsupported(message))
+        }
+    }
 }
 
 /// A step that runs the naive evaluation inside a plan, for ops without a kernel. It allocates.
@@ -73,7 +87,7 @@ impl Interpreted {
         };
         let tensors: Vec<Option<Tensor>> = self.inputs.iter().enumerate().map(tensor).collect::<Result<_>>()?;
         let operands: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
-        let out = self.op.operator().eval(&operands, self.outputs)?;
+        let out = self.op.eval(&operands, self.outputs)?;
         for (i, t) in out.iter().enumerate() {
             let y = io.output::<u8>(i);
             let n = y.len().min(t.bytes().len());

@@ -30,12 +30,14 @@ mod interpret;
 mod layout;
 pub mod memory;
 mod pack;
+mod split;
 mod step;
 
 pub use arena::Io;
 pub use format::{Format, FormatCx, Formats, Halo, InPlace, Parts, Placement, can_block, geometry};
 pub use interpret::interpret;
 pub use pack::pack;
+pub(crate) use split::Split;
 pub use step::{Compute, LowerCx, Lowered, PackCache, Step, Target};
 
 use crate::{DType, Error, Graph, Result, Tensor, ValueId};

@@ -93,7 +93,7 @@ impl Unary {
         }
     }
 
-    pub(super) fn kernel(&self, cx: &LowerCx) -> Result<Lowered> {
+    pub(in crate::ops) fn kernel(&self, cx: &LowerCx) -> Result<Lowered> {
         let dtype = cx.input(0)?.dtype;
         match self.kind.class() {
             UnaryClass::Map(kernel::Unary::Map(function)) => lower_map(cx, function),
@@ -261,7 +261,7 @@ impl Binary {
         if matches!(self.kind.class(), BinaryClass::Map(_)) && floats { choose_pair(cx) } else { cx.plain() }
     }
 
-    pub(super) fn kernel(&self, cx: &LowerCx) -> Result<Lowered> {
+    pub(in crate::ops) fn kernel(&self, cx: &LowerCx) -> Result<Lowered> {
         let (a, b) = (cx.input(0)?.dtype, cx.input(1)?.dtype);
         if let Some(function) = self.power(cx) {
             return lower_map(cx, function);
@@ -331,7 +331,7 @@ impl Where {
 }
 
 impl Cast {
-    pub(super) fn kernel(&self, cx: &LowerCx) -> Result<Lowered> {
+    pub(in crate::ops) fn kernel(&self, cx: &LowerCx) -> Result<Lowered> {
         use half::{bf16, f16};
         macro_rules! pairs {
             ($($from:ident $from_ty:ty => $to:ident $to_ty:ty;)*) => {

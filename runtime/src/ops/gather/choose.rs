@@ -1,10 +1,10 @@
 //! Ops whose indices are computed, and masks made of positions.
 
-use super::{CumSum, EyeLike, NonZero, OneHot, TopK, Trilu};
-use crate::ops::Operator;
+use super::{CumProd, CumSum, EyeLike, NonZero, OneHot, TopK, Trilu};
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType, normalize_axis};
 use crate::ops::operands::{by_size, entries, extent, from_raw, integers, raw, shape, shapes, vector};
+use crate::ops::{Operator, Takes};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
 use pocketnn_kernels::elementwise::Number;
 use pocketnn_kernels::reference::gather as reference;
@@ -36,6 +36,9 @@ impl OneHot {
 }
 
 impl Operator for OneHot {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let values = cx.ty(2)?;
         if values.shape.len() != 1 || values.shape[0].known().is_some_and(|n| n != 2) {
@@ -102,16 +105,21 @@ impl Operator for NonZero {
     }
 }
 
+/// The type of running sums and products: that of numbers, whose axis is one integer.
+fn running(cx: &Infer) -> Result<Vec<ValueType>> {
+    expect_one(cx, 1)?;
+    if let Some(axis) = cx.integers(1).and_then(|v| v.first().copied()) {
+        normalize_axis(axis, cx.rank(0)?)?;
+    }
+    if cx.dtype(0)? == DType::Bool {
+        return Err(Error::graph("input 0: expected numbers, found bool"));
+    }
+    Ok(vec![cx.ty(0)?.clone()])
+}
+
 impl Operator for CumSum {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
-        expect_one(cx, 1)?;
-        if let Some(axis) = cx.integers(1).and_then(|v| v.first().copied()) {
-            normalize_axis(axis, cx.rank(0)?)?;
-        }
-        if cx.dtype(0)? == DType::Bool {
-            return Err(Error::graph("input 0: expected numbers, found bool"));
-        }
-        Ok(vec![cx.ty(0)?.clone()])
+        running(cx)
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
@@ -124,7 +132,25 @@ impl Operator for CumSum {
     }
 }
 
+impl Operator for CumProd {
+    fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
+        running(cx)
+    }
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let axis = normalize_axis(one(inputs, 1)?, x.rank())?;
+        with_dtype!(x.dtype(), T => {
+            let y = reference::cumulative_product(x.as_slice::<T>()?, x.shape(), axis, self.exclusive, self.reverse);
+            Tensor::new(x.shape(), y)
+        })
+        .map(|t| vec![t])
+    }
+}
+
 impl Operator for Trilu {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         if cx.rank(0)? < 2 {
             return Err(Error::graph(format!("input 0: expected matrices, found {}", show_shape(cx.shape(0)?))));

@@ -1,10 +1,10 @@
 //! Reading and writing at indices that are operands.
 
 use super::{Gather, GatherElements, GatherNd, Reduction, ScatterElements, ScatterNd};
-use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType, normalize_axis};
 use crate::ops::operands::{by_size, from_raw, integers, raw, shape, unify};
+use crate::ops::{Operator, Takes};
 use crate::plan::{Compute, Io, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
 use pocketnn_kernels::gather::{Gather as Kernel, position};
@@ -19,6 +19,9 @@ fn expect_indices(cx: &Infer, i: usize) -> Result<()> {
 }
 
 impl Operator for Gather {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         expect_indices(cx, 1)?;
         let (x, indices) = (cx.ty(0)?, cx.shape(1)?);
@@ -82,6 +85,9 @@ fn expect_elements(cx: &Infer, axis: i64) -> Result<usize> {
 }
 
 impl Operator for GatherElements {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         expect_elements(cx, self.axis)?;
         Ok(vec![ValueType::new(cx.dtype(0)?, cx.shape(1)?)])
@@ -109,6 +115,9 @@ fn tuple_len(cx: &Infer, rank: usize) -> Result<usize> {
 }
 
 impl Operator for GatherNd {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let (x, indices) = (cx.ty(0)?, cx.shape(1)?);
         let b = self.batch_dims;
@@ -166,6 +175,9 @@ macro_rules! scatter {
 }
 
 impl Operator for ScatterElements {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         expect_elements(cx, self.axis)?;
         expect_updates(cx, cx.shape(1)?)?;
@@ -184,6 +196,9 @@ impl Operator for ScatterElements {
 }
 
 impl Operator for ScatterNd {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let (x, indices) = (cx.ty(0)?, cx.shape(1)?);
         let k = tuple_len(cx, x.shape.len())?;

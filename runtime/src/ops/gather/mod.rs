@@ -1,7 +1,10 @@
 //! Elements chosen by index.
 
 mod choose;
+mod find;
 mod index;
+
+pub use find::{Lookup, SelectBoxes, Unique};
 
 use super::attrs::{attr_enum, attributes};
 use crate::DType;
@@ -71,6 +74,13 @@ attributes! {
     /// Running sum along an axis. Inputs `x`, `axis` (one integer).
     pub struct CumSum {
         /// An element does not count in its own sum.
+        pub exclusive: bool = false,
+        /// From the end.
+        pub reverse: bool = false,
+    }
+    /// Running product along an axis. Inputs `x`, `axis` (one integer).
+    pub struct CumProd {
+        /// An element does not count in its own product.
         pub exclusive: bool = false,
         /// From the end.
         pub reverse: bool = false,

@@ -1,10 +1,10 @@
 //! The same elements in another order.
 
 use super::{DepthToSpace, SpaceToDepth, Transpose};
-use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{by_size, from_raw, raw, shape};
+use crate::ops::{Operator, Takes};
 use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
 use crate::{Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::reference::movement as reference;
@@ -28,6 +28,9 @@ impl Transpose {
 }
 
 impl Operator for Transpose {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let perm = self.permutation(x.shape.len())?;
@@ -69,6 +72,9 @@ fn part(d: &Dim, by: usize, what: &str) -> Result<Dim> {
 }
 
 impl Operator for DepthToSpace {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let [n, c, h, w] = image(cx, self.block)?.clone();
         let b = Dim::from(self.block);
@@ -94,6 +100,9 @@ impl Operator for DepthToSpace {
 }
 
 impl Operator for SpaceToDepth {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let [n, c, h, w] = image(cx, self.block)?.clone();
         let (h, w) = (part(&h, self.block, "rows")?, part(&w, self.block, "columns")?);

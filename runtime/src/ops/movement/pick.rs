@@ -2,11 +2,11 @@
 //! run.
 
 use super::Pick;
-use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::elementwise::lower::done;
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{by_size, from_raw, raw, shape, unify};
+use crate::ops::{Operator, Takes};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered, Step, can_block};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::layout::Blocked;
@@ -15,6 +15,9 @@ use pocketnn_kernels::par::Parallel;
 use pocketnn_kernels::reference::movement as reference;
 
 impl Operator for Pick {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let first = cx.ty(0)?;
         let mut shape = first.shape.clone();

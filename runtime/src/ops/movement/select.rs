@@ -1,12 +1,12 @@
 //! Parts of tensors, repetitions and padding: every output element is one input element or a constant.
 
 use super::{Concat, Expand, Pad, PadMode, Reverse, Slice, Split, Tile};
-use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, MAX_DIMS, ValueType, broadcast, normalize_axis};
 use crate::ops::operands::{
     by_size, distinct_axes, entries, extent, from_raw, numbers, raw, shape, shapes, unify, unknown_shape, vector,
 };
+use crate::ops::{Operator, Takes};
 use crate::plan::{FormatCx, Formats, LowerCx, Lowered, Parts};
 use crate::{Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::reference::movement as reference;
@@ -49,6 +49,9 @@ fn select_or_empty(
 }
 
 impl Operator for Concat {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let first = cx.ty(0)?;
         let axis = normalize_axis(self.axis, first.shape.len())?;
@@ -99,6 +102,9 @@ impl Operator for Concat {
 }
 
 impl Operator for Split {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let axis = normalize_axis(self.axis, x.shape.len())?;
@@ -262,6 +268,9 @@ impl Slice {
 }
 
 impl Operator for Slice {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let count = entries(cx, 1)?;
@@ -317,6 +326,9 @@ impl Operator for Slice {
 }
 
 impl Operator for Reverse {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         distinct_axes(&self.axes, cx.rank(0)?)?;
         Ok(vec![cx.ty(0)?.clone()])
@@ -340,6 +352,9 @@ impl Operator for Reverse {
 }
 
 impl Operator for Expand {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let n = entries(cx, 1)?;
@@ -373,6 +388,9 @@ impl Operator for Expand {
 }
 
 impl Operator for Tile {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let (rank, n) = (x.shape.len(), entries(cx, 1)?);
@@ -425,6 +443,9 @@ impl Pad {
 }
 
 impl Operator for Pad {
+    fn takes(&self) -> Takes {
+        Takes::Moved
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let (rank, n) = (x.shape.len(), entries(cx, 1)?);

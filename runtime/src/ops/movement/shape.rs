@@ -1,17 +1,20 @@
 //! Ops that leave the elements as they are, and tensors made from shapes.
 
 use super::{ConstantOfShape, Identity, Range, Reshape, Shape, Squeeze, Unsqueeze, lower};
-use crate::ops::Operator;
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{
     by_size, distinct_axes, entries, extent, from_raw, numbers, raw, shape, unknown_shape, vector,
 };
+use crate::ops::{Operator, Takes};
 use crate::plan::{FormatCx, Formats, InPlace, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
 use pocketnn_kernels::elementwise::Number;
 
 impl Operator for Identity {
+    fn takes(&self) -> Takes {
+        Takes::Any
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         Ok(vec![cx.ty(0)?.clone()])
     }
@@ -33,6 +36,9 @@ impl Operator for Identity {
 }
 
 impl Operator for Reshape {
+    fn takes(&self) -> Takes {
+        Takes::Text
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let rank = entries(cx, 1)?;
@@ -98,6 +104,9 @@ impl Reshape {
 }
 
 impl Operator for Squeeze {
+    fn takes(&self) -> Takes {
+        Takes::Text
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let shape = if cx.has(1) {
@@ -137,6 +146,9 @@ fn squeezed(x: &[Dim], axes: &[i64]) -> Result<Vec<Dim>> {
 }
 
 impl Operator for Unsqueeze {
+    fn takes(&self) -> Takes {
+        Takes::Text
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
         let rank = x.shape.len() + entries(cx, 1)?;
@@ -181,6 +193,9 @@ impl Shape {
 }
 
 impl Operator for Shape {
+    fn takes(&self) -> Takes {
+        Takes::Text
+    }
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         Ok(vec![ValueType::known(DType::I64, &[self.part(cx.shape(0)?).len()])])
     }
@@ -195,7 +210,7 @@ impl Operator for Shape {
 
 impl Operator for ConstantOfShape {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
-        if self.value.len() != 1 {
+        if self.value.len() != 1 || self.value.dtype() == DType::List {
             return Err(Error::graph(format!("value: expected one element, found shape {:?}", self.value.shape())));
         }
         let rank = entries(cx, 0)?;
@@ -212,6 +227,9 @@ impl Operator for ConstantOfShape {
         let shape = shape(self, inputs)?;
         let n = shape.iter().product();
         let dtype = self.value.dtype();
+        if dtype == DType::Text {
+            return Ok(vec![Tensor::texts(&shape, vec![self.value.as_texts()?[0].clone(); n])?]);
+        }
         by_size!(dtype, T => from_raw(dtype, &shape, vec![raw::<T>(&self.value)[0]; n])).map(|t| vec![t])
     }
     fn lower(&self, _cx: &LowerCx) -> Result<Lowered> {
