@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// Which model, and what its file leaves open.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ModelArgs {
-    /// A .pnn file, or a source model: .keras, .h5, a Keras JSON or a folder that holds it with its weights, .onnx
+    /// A .pnn file, or a source model: .keras, .h5, a Keras JSON or a folder that holds it with its weights, .onnx, a TensorFlow
+    /// SavedModel (the folder) or frozen graph (.pb)
     pub model: PathBuf,
     /// Weights of a Keras architecture JSON
     #[arg(long, value_name = "FILE")]
@@ -23,17 +24,33 @@ pub struct ModelArgs {
     /// Size of a symbolic dimension; may be repeated
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     pub dims: Vec<(String, usize)>,
-    /// Tensor inside the graph to feed instead of the inputs; may be repeated
-    #[arg(long, value_name = "NAME")]
+    /// Tensor inside the graph to feed instead of the inputs; may be repeated. The shape is for models that do not say it (? is unknown)
+    #[arg(long, value_name = "NAME[=1x28x28x1]")]
     pub feed: Vec<String>,
     /// Tensor inside the graph to give instead of the outputs; may be repeated
     #[arg(long, value_name = "NAME")]
     pub fetch: Vec<String>,
+    /// Signature of a TensorFlow SavedModel, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub signature: Option<String>,
 }
 
 fn dimension(text: &str) -> Result<(String, usize), String> {
     let (name, n) = text.split_once('=').ok_or("expected NAME=N")?;
     Ok((name.to_string(), n.parse().map_err(|e| format!("`{n}`: {e}"))?))
+}
+
+/// A tensor to feed: its name, and its shape where one is given.
+fn feed(text: &str) -> (String, Option<Vec<Option<usize>>>) {
+    let shape =
+        |list: &str| list.split('x').map(|n| if n == "?" { Some(None) } else { n.parse().ok().map(Some) }).collect();
+    match text.rsplit_once('=') {
+        Some((name, list)) => match shape(list) {
+            Some(shape) => (name.to_string(), Some(shape)),
+            None => (text.to_string(), None),
+        },
+        None => (text.to_string(), None),
+    }
 }
 
 /// A model with what is known about where it came from.
@@ -57,14 +74,20 @@ impl ModelArgs {
     pub fn bindings(&self) -> Bindings {
         self.dims.iter().cloned().collect()
     }
+    /// Names of the tensors to feed.
+    fn feed_names(&self) -> Vec<String> {
+        self.feed.iter().map(|f| feed(f).0).collect()
+    }
     /// What the importer is told.
     pub fn options(&self) -> ImportOptions {
         ImportOptions {
             keras1_backend: self.keras1_backend,
             weights: self.weights.clone(),
             dims: self.bindings(),
-            feed: self.feed.clone(),
+            feed: self.feed_names(),
+            feed_shapes: self.feed.iter().map(|f| feed(f)).filter_map(|(n, s)| Some((n, s?))).collect(),
             fetch: self.fetch.clone(),
+            signature: self.signature.clone(),
             ..ImportOptions::default()
         }
     }
@@ -91,9 +114,10 @@ impl ModelArgs {
     }
     fn read(&self, keep: Keep) -> Result<Loaded, Failure> {
         let _progress = Progress::unknown(&format!("reading {}", self.model.display()));
+        let feed = self.feed_names();
         if is_pnn(&self.model)? {
             let opened = Model::open(&self.model)?;
-            let graph = cut(opened.graph(), &self.feed, &self.fetch)?;
+            let graph = cut(opened.graph(), &feed, &self.fetch)?;
             let model = if self.feed.is_empty() && self.fetch.is_empty() && self.dims.is_empty() {
                 opened
             } else {
@@ -103,11 +127,11 @@ impl ModelArgs {
             return Ok(Loaded { imported, model, converted: true, report, provenance: None, passes });
         }
         let options = ImportOptions { no_digest: keep == Keep::Packed, ..self.options() };
-        let (source, feed) = match pocketnn_importer::import(&self.model, &options) {
+        let (source, feeds) = match pocketnn_importer::import(&self.model, &options) {
             // An importer that cannot begin inside a model gives all of it, which is cut then.
             Err(e) if e.location().attribute.as_deref() == Some("feed") => {
                 let options = ImportOptions { feed: Vec::new(), ..options };
-                (pocketnn_importer::import(&self.model, &options)?, self.feed.as_slice())
+                (pocketnn_importer::import(&self.model, &options)?, feed.as_slice())
             }
             other => (other?, &[][..]),
         };
@@ -117,7 +141,7 @@ impl ModelArgs {
                 pocketnn_importer::import(&self.model, &ImportOptions { dims: BTreeMap::new(), ..self.options() });
             free.map_or(Ok(()), |m| check_names(&m.graph, &self.bindings()))?;
         }
-        let graph = cut(&source.graph, feed, &[])?;
+        let graph = cut(&source.graph, feeds, &[])?;
         let (report, provenance) = (source.report, Some(source.provenance));
         let imported = (keep == Keep::Source).then(|| graph.clone());
         let (mut optimized, passes) = pocketnn::passes::optimize(graph)?;

@@ -11,7 +11,7 @@ use crate::error::{ImportError, Result};
 use crate::limits::Budget;
 use crate::options::{ImportOptions, Provenance};
 use crate::report::Report;
-use crate::{keras, onnx};
+use crate::{keras, onnx, tensorflow};
 
 /// A converted model.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Importe
                 let options = ImportOptions { weights: options.weights.clone().or(Some(weights)), ..options.clone() };
                 import_file(&json, &options)
             }
+            Format::SavedModel => import_file(&path.join("saved_model.pb"), options),
             other => Err(not_imported(other)),
         }
     } else {
@@ -92,10 +93,22 @@ fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> R
             let model = keras::import(format, bytes, options)?;
             (model.graph, model.report, model.producer)
         }
+        Format::GraphDef => {
+            let model = tensorflow::import_graph(bytes, options)?;
+            (model.graph, model.report, model.producer)
+        }
+        Format::SavedModel => {
+            let model = tensorflow::import_saved_model(bytes, folder, options)?;
+            (model.graph, model.report, model.producer)
+        }
         other => return Err(not_imported(other)),
     };
     let bindings: Bindings = options.dims.iter().map(|(k, v)| (k.clone(), *v)).collect();
-    let graph = if bindings.is_empty() || format == Format::Onnx { graph } else { graph.bind(&bindings)? };
+    let graph = if bindings.is_empty() || matches!(format, Format::Onnx | Format::GraphDef | Format::SavedModel) {
+        graph
+    } else {
+        graph.bind(&bindings)?
+    };
     let digest = || Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
     let sha256 = if options.no_digest { String::new() } else { digest() };
     Ok(Imported { graph, report, provenance: Provenance { format, producer, file: None, sha256 } })
@@ -108,9 +121,7 @@ fn not_imported(format: Format) -> ImportError {
         Format::Safetensors => {
             error.help("it holds weights without a network; build the graph in Rust and load them by name")
         }
-        Format::TfLite | Format::SavedModel | Format::GraphDef => {
-            error.help("export the model as .keras, .h5 or .onnx")
-        }
+        Format::TfLite => error.help("export the model as .keras, .h5 or .onnx"),
         _ => error,
     }
 }

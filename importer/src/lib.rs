@@ -16,7 +16,10 @@ pub mod keras;
 mod limits;
 pub mod onnx;
 mod options;
+mod protobuf;
 mod report;
+mod resample;
+pub mod tensorflow;
 pub mod verify;
 
 pub use detect::Format;

@@ -41,10 +41,14 @@ pub struct ImportOptions {
     pub dims: BTreeMap<String, usize>,
     /// Inner tensors to use as inputs instead of the model's own.
     pub feed: Vec<String>,
+    /// Shapes of inner tensors that are fed, by the name in `feed`, where the model does not say them; `None` is an unknown extent.
+    pub feed_shapes: BTreeMap<String, Vec<Option<usize>>>,
     /// Inner tensors to return instead of the model's own outputs.
     pub fetch: Vec<String>,
     /// Leave [`Provenance::sha256`] empty: for whoever records nothing, a large file is read once less.
     pub no_digest: bool,
+    /// Signature of a SavedModel; absent is `serving_default`, or the only one.
+    pub signature: Option<String>,
     /// Budgets.
     pub limits: Limits,
 }

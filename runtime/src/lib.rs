@@ -21,6 +21,7 @@ mod view;
 pub use dim::{Bindings, Dim};
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
+pub use format::Weights;
 pub use graph::{Graph, GraphBuilder, Node, ValueId};
 pub use model::Model;
 pub use ops::Op;

@@ -13,6 +13,7 @@ use super::config::wrong;
 use super::conv::spatial;
 use super::rows::Row;
 use crate::error::{ImportError, Result};
+use crate::resample::{Filter, area};
 
 /// Rows of this family.
 pub const ROWS: &[Row] = &[
@@ -161,8 +162,7 @@ pub fn resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) ->
         "nearest" => ResizeMode::Nearest,
         "bilinear" => ResizeMode::Linear,
         _ => {
-            let filter = Filter::named(filter)?;
-            return by_matrices(cx, x, sizes, &filter);
+            return by_matrices(cx, x, sizes, filter);
         }
     };
     let coordinates = if mode == ResizeMode::Nearest { Coordinates::TfHalfPixel } else { Coordinates::HalfPixel };
@@ -173,7 +173,15 @@ pub fn resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) ->
     cx.node1(op, &[Some(x), None, None, Some(extents)])
 }
 
-fn by_matrices(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &Filter) -> Result<ValueId> {
+fn by_matrices(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], name: &str) -> Result<ValueId> {
+    let known = ["lanczos3", "lanczos5", "gaussian", "mitchellcubic", "bicubic"].contains(&name);
+    let filter = if known { Filter::named(name) } else { None };
+    if filter.is_none() && name != "area" {
+        return Err(ImportError::unsupported("interpolation").found(format!("`{name}`")).at_attribute("interpolation"));
+    }
+    let weights = |n: usize, size: usize| {
+        filter.map_or_else(|| area(n, size, n as f64 / size.max(1) as f64), |f| f.matrix(n, size))
+    };
     let mut x = x;
     for (i, &size) in sizes.iter().enumerate() {
         let axis = i.saturating_add(2);
@@ -181,114 +189,10 @@ fn by_matrices(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &Filter
         if n.saturating_mul(size) > 1 << 24 {
             return Err(ImportError::limits("a resampling beyond any image").at_attribute("interpolation"));
         }
-        let matrix = cx.constant("resample", &[size, n], filter.matrix(n, size))?;
+        let matrix = cx.constant("resample", &[size, n], weights(n, size))?;
         let moved = cx.axis_to_end(x, axis)?;
         let y = cx.op(Dense::default(), &[moved, matrix])?;
         x = cx.axis_from_end(y, axis)?;
     }
     Ok(x)
-}
-
-/// A resampling kernel: support radius and function of the distance in input pixels.
-struct Filter {
-    radius: f64,
-    weight: fn(f64, f64) -> f64,
-    area: bool,
-    /// Steps to which distances are rounded.
-    steps: Option<f64>,
-}
-
-impl Filter {
-    fn named(name: &str) -> Result<Self> {
-        let of = |radius: f64, weight: fn(f64, f64) -> f64| Ok(Self { radius, weight, area: false, steps: None });
-        match name {
-            "lanczos3" => of(3.0, lanczos),
-            "lanczos5" => of(5.0, lanczos),
-            "gaussian" => of(1.5, gaussian),
-            "mitchellcubic" => of(2.0, mitchell),
-            "area" => Ok(Self { radius: 0.0, weight: |_, _| 1.0, area: true, steps: None }),
-            "bicubic" => Ok(Self { radius: 2.0, weight: keys, area: false, steps: Some(1024.0) }),
-            other => {
-                Err(ImportError::unsupported("interpolation").found(format!("`{other}`")).at_attribute("interpolation"))
-            }
-        }
-    }
-
-    /// Weights `[size, n]`, each row with sum 1: output `i` has its centre at `(i + 0.5) n / size`.
-    fn matrix(&self, n: usize, size: usize) -> Vec<f32> {
-        let scale = n as f64 / size.max(1) as f64;
-        let mut all = Vec::with_capacity(n.saturating_mul(size));
-        for i in 0..size {
-            let row: Vec<f64> =
-                (0..n).map(|j| if self.area { overlap(i, j, scale) } else { self.at(i, j, scale) }).collect();
-            let sum: f64 = row.iter().sum();
-            let factor = if sum.abs() < 1e-12 { 0.0 } else { 1.0 / sum };
-            all.extend(row.iter().map(|w| (w * factor) as f32));
-        }
-        all
-    }
-
-    fn at(&self, i: usize, j: usize, scale: f64) -> f64 {
-        let mut at = (i as f64 + 0.5) * scale - 0.5;
-        if let Some(steps) = self.steps {
-            at = at.floor() + ((at - at.floor()) * steps).round_ties_even() / steps;
-        }
-        let distance = j as f64 - at;
-        if distance.abs() > self.radius { 0.0 } else { (self.weight)(distance.abs(), self.radius) }
-    }
-}
-
-/// Part of input pixel `j` that output pixel `i` covers.
-fn overlap(i: usize, j: usize, scale: f64) -> f64 {
-    let (start, end) = (i as f64 * scale, (i as f64 + 1.0) * scale);
-    (end.min(j as f64 + 1.0) - start.max(j as f64)).max(0.0)
-}
-
-fn lanczos(x: f64, radius: f64) -> f64 {
-    use std::f64::consts::PI;
-    if x < 1e-3 { 1.0 } else { radius * (PI * x).sin() * (PI * x / radius).sin() / (PI * PI * x * x) }
-}
-
-fn gaussian(x: f64, radius: f64) -> f64 {
-    let sigma = radius / 3.0;
-    if x >= radius { 0.0 } else { (-x * x / (2.0 * sigma * sigma)).exp() }
-}
-
-/// Keys, 1981, with a = -0.5.
-fn keys(x: f64, _: f64) -> f64 {
-    if x <= 1.0 {
-        (1.5 * x - 2.5) * x * x + 1.0
-    } else if x < 2.0 {
-        ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    } else {
-        0.0
-    }
-}
-
-/// Mitchell and Netravali, 1988, with B = C = 1/3.
-fn mitchell(x: f64, _: f64) -> f64 {
-    if x < 1.0 {
-        ((7.0 / 6.0 * x - 2.0) * x) * x + 16.0 / 18.0
-    } else if x < 2.0 {
-        ((-7.0 / 18.0 * x + 2.0) * x - 10.0 / 3.0) * x + 16.0 / 9.0
-    } else {
-        0.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_of_weights_have_sum_one() {
-        for name in ["bicubic", "lanczos3", "lanczos5", "gaussian", "mitchellcubic", "area"] {
-            let matrix = Filter::named(name).unwrap().matrix(9, 5);
-            for row in matrix.chunks(9) {
-                assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{name}");
-            }
-        }
-        assert_eq!(Filter::named("area").unwrap().matrix(4, 2), [0.5, 0.5, 0., 0., 0., 0., 0.5, 0.5]);
-        assert!(Filter::named("sinc").is_err());
-    }
 }

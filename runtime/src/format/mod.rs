@@ -43,10 +43,12 @@
 pub mod map;
 pub mod packed;
 mod read;
+mod weights;
 mod write;
 
 pub(crate) use read::body as read_body;
 pub use read::{header_digest, open, read, recorded_digest, verify_digest};
+pub use weights::Weights;
 pub(crate) use write::body_json;
 pub use write::{save, write};
 
