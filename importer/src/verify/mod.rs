@@ -6,14 +6,15 @@
 //! sizes, and for each output a digest of its bits and a few of its elements.
 
 mod inputs;
+mod lockstep;
 mod record;
 
 pub use record::{Divergence, OutputRecord, Verification};
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use pocketnn::plan::interpret;
-use pocketnn::{Bindings, ErrorKind, Graph, Model, Node, Op, Options, Tensor, passes};
+use lockstep::Lockstep;
+use pocketnn::{Bindings, ErrorKind, Graph, Model, Options, Tensor};
 
 use crate::error::{ImportError, Result};
 
@@ -182,31 +183,24 @@ fn compare(
 ) -> Result<Verification> {
     let bound = bind(source, dims)?;
     let fed = inputs::inputs(&bound, seed)?;
+    let mut naive = Lockstep::new(&bound, converted, &fed, options.tolerance, options.max_bytes)?;
     let mut notes = Vec::new();
-    let (outputs, mut values) = observed(converted, dims, &fed, options, &mut notes)?;
+    let outputs = observed(converted, dims, &fed, &mut naive, &mut notes)?;
+    let wanted = naive.finish()?;
+    if naive.skipped > 0 {
+        notes.push(format!("{} values beyond {} bytes were not compared", naive.skipped, options.max_bytes));
+    }
     let mut result = Verification {
         seed,
         dims: dims.clone(),
         tolerance: options.tolerance,
         passed: true,
         macs: bound.macs(),
-        compared: 0,
+        compared: naive.compared,
         outputs: Vec::new(),
-        first_divergence: None,
+        first_divergence: naive.first.take().map(|f| f.1),
         notes,
     };
-    let wanted = interpret(&bound, &fed, |node, computed| {
-        for (&v, t) in node.outputs.iter().zip(computed) {
-            for (y, permuted) in values.remove(&bound.value(v).name).unwrap_or_default() {
-                let want = permute(t, permuted)?;
-                if want.shape() == y.shape() && want.dtype() == y.dtype() {
-                    result.compared += 1;
-                    note_difference(&mut result, node, &bound.value(v).name, &want, &y);
-                }
-            }
-        }
-        Ok(())
-    })?;
     if wanted.len() != outputs.len() {
         return Err(ImportError::invalid("the converted model has other outputs")
             .expected(wanted.len())
@@ -227,51 +221,23 @@ fn compare(
     Ok(result)
 }
 
-fn note_difference(result: &mut Verification, node: &Node, name: &str, want: &Tensor, y: &Tensor) {
-    let (max_abs, max_relative) = record::difference(want, y);
-    if max_relative > result.tolerance && result.first_divergence.is_none() {
-        let op = node.op.name().to_owned();
-        result.first_divergence = Some(Divergence { name: name.to_owned(), op, max_abs, max_relative });
-    }
-}
-
-fn permute(t: &Tensor, perm: Option<Vec<usize>>) -> pocketnn::Result<Tensor> {
-    let Some(perm) = perm.filter(|p| p.len() == t.rank()) else { return Ok(t.clone()) };
-    let op = Op::from(pocketnn::ops::movement::Transpose { perm });
-    op.operator().eval(&[Some(t)], 1)?.pop().ok_or_else(|| pocketnn::Error::graph("a transpose gives nothing"))
-}
-
-/// Values by the name they have in the source: each with the permutation of its axes, if any.
-type Values = HashMap<String, Vec<(Tensor, Option<Vec<usize>>)>>;
-
-/// Outputs of a run as an app makes it, and what its steps computed.
+/// Outputs of a run as an app makes it; a second run compares what its steps compute.
 fn observed(
     converted: &Graph,
     dims: &BTreeMap<String, usize>,
     fed: &[Tensor],
-    options: &VerifyOptions,
+    naive: &mut Lockstep,
     notes: &mut Vec<String>,
-) -> Result<(Vec<Tensor>, Values)> {
+) -> Result<Vec<Tensor>> {
     let mut session = session(converted, dims)?;
     let outputs = session.run_tensors(fed)?;
-    let (mut values, mut bytes, mut skipped) = (Values::new(), 0usize, 0usize);
     let mut failure = None;
     let ran = session.execute_observed(&mut |step| {
         for (i, name) in step.names().enumerate() {
-            if bytes > options.max_bytes {
-                skipped += 1;
-                continue;
-            }
-            match step.tensor(i) {
-                Ok(t) => {
-                    bytes = bytes.saturating_add(t.bytes().len());
-                    // A name may hold an @ of its own.
-                    if let Some((base, perm)) = passes::permuted_source(name) {
-                        values.entry(base.to_owned()).or_default().push((t.clone(), Some(perm)));
-                    }
-                    values.entry(name.to_owned()).or_default().push((t, None));
-                }
-                Err(e) => failure = Some(e),
+            if failure.is_none()
+                && let Err(e) = naive.compare(name, || step.tensor(i))
+            {
+                failure = Some(e);
             }
         }
     });
@@ -281,13 +247,7 @@ fn observed(
         }
         other => other?,
     }
-    if let Some(e) = failure {
-        return Err(e.into());
-    }
-    if skipped > 0 {
-        notes.push(format!("{skipped} values beyond {} bytes were not compared", options.max_bytes));
-    }
-    Ok((outputs, values))
+    failure.map_or(Ok(outputs), Err)
 }
 
 fn session(graph: &Graph, dims: &BTreeMap<String, usize>) -> Result<pocketnn::Session<'static>> {

@@ -1,6 +1,7 @@
 //! Convolution and transposed convolution over one to three spatial axes, channels first.
 
 use super::window::{Window, Window3, lead};
+use crate::isa::{Isa, Kernel, Simd};
 
 /// How a convolution moves and which channels it joins. The kernel's extent comes from the weights.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +74,9 @@ pub fn conv(
     let y_shape: Vec<usize> = [n, o].into_iter().chain(out.iter().copied()).collect();
     let walk = Walk::new(&params.window(&w_shape[2..]), &x_shape[2..], &out);
     let (plane, taps, size) = (walk.inside(), walk.taps(), walk.outside());
+    if o / params.groups >= SIDE && size > 0 {
+        return (blocks(x, (n, c), w, (o, per), bias, params.groups, &walk), y_shape);
+    }
     let mut y = Vec::with_capacity(y_shape.iter().product());
     let mut acc = vec![0.0; size];
     for image in 0..n {
@@ -87,6 +91,82 @@ pub fn conv(
         }
     }
     (y, y_shape)
+}
+
+/// Output channels that are summed together.
+const SIDE: usize = 4;
+/// Output positions that are summed together.
+const LANES: usize = 8;
+
+/// The sums of [`conv`], [`SIDE`] channels by [`LANES`] positions at a time so that they stay in registers. Every sum runs over the
+/// same products in the same order as one by one: bias, then channels, then taps; a tap in the padding adds a product with 0.
+fn blocks(
+    x: &[f32],
+    (n, c): (usize, usize),
+    w: &[f32],
+    (o, per): (usize, usize),
+    bias: Option<&[f32]>,
+    groups: usize,
+    walk: &Walk,
+) -> Vec<f32> {
+    let (plane, taps, size) = (walk.inside(), walk.taps(), walk.outside());
+    let (wide, depth) = (o / groups, per * taps);
+    let tiles = wide.div_ceil(SIDE);
+    let isa = Isa::detect();
+    let mut y = vec![0.0; n * o * size];
+    let mut panel = vec![[0.0f64; LANES]; depth];
+    let mut weights = vec![[0.0f32; SIDE]; tiles * depth];
+    for group in 0..groups {
+        for (oc, row) in w[group * wide * depth..][..wide * depth].chunks_exact(depth.max(1)).enumerate() {
+            let tile = &mut weights[oc / SIDE * depth..][..depth];
+            tile.iter_mut().zip(row).for_each(|(to, &v)| to[oc % SIDE] = v);
+        }
+        for image in 0..n {
+            let source = &x[(image * c + group * per) * plane..][..per * plane];
+            for start in (0..size).step_by(LANES) {
+                walk.gather(source, start, &mut panel);
+                let count = LANES.min(size - start);
+                for tile in 0..tiles {
+                    let first = group * wide + tile * SIDE;
+                    let channels = SIDE.min(wide - tile * SIDE);
+                    let mut acc = [[0.0f64; LANES]; SIDE];
+                    for (i, acc) in acc.iter_mut().enumerate().take(channels) {
+                        *acc = [bias.map_or(0.0, |b| f64::from(b[first + i])); LANES];
+                    }
+                    let acc = isa.dispatch(Sums { w: &weights[tile * depth..][..depth], x: &panel, acc });
+                    for (i, acc) in acc.iter().enumerate().take(channels) {
+                        let to = &mut y[(image * o + first + i) * size + start..][..count];
+                        to.iter_mut().zip(acc).for_each(|(y, &a)| *y = a as f32);
+                    }
+                }
+            }
+        }
+    }
+    y
+}
+
+/// Adds the products of every channel's weight with every position's element: plain loops, compiled for the machine.
+struct Sums<'a> {
+    w: &'a [[f32; SIDE]],
+    x: &'a [[f64; LANES]],
+    acc: [[f64; LANES]; SIDE],
+}
+
+impl Kernel for Sums<'_> {
+    type Output = [[f64; LANES]; SIDE];
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> Self::Output {
+        let mut acc = self.acc;
+        for (w, x) in self.w.iter().zip(self.x) {
+            for (acc, &w) in acc.iter_mut().zip(w) {
+                let w = f64::from(w);
+                for (a, &x) in acc.iter_mut().zip(x) {
+                    *a += w * x;
+                }
+            }
+        }
+        acc
+    }
 }
 
 /// The adjoint of [`conv`]: every input element adds its multiple of the kernel to the output. `x` `[N, C, spatial..]`, `w`
@@ -154,6 +234,26 @@ impl Walk {
     }
     fn taps(&self) -> usize {
         self.window.kernel.iter().product()
+    }
+
+    /// What the taps of [`LANES`] windows from `start` on touch, `[channels * taps]`: zeros in the padding and behind the last window.
+    fn gather(&self, x: &[f32], start: usize, panel: &mut [[f64; LANES]]) {
+        let (win, [id, ih, iw], [_, oh, ow]) = (&self.window, self.inside, self.outside);
+        let (plane, taps) = (self.inside(), self.taps());
+        panel.fill([0.0; LANES]);
+        for p in 0..LANES.min(self.outside() - start) {
+            let at = start + p;
+            let (oz, oy, ox) = (at / (oh * ow), at / ow % oh, at % ow);
+            for tap in 0..taps {
+                let [_, kh, kw] = win.kernel;
+                let (kz, ky, kx) = (tap / (kh * kw), tap / kw % kh, tap % kw);
+                let place = (win.at(0, oz, kz, id), win.at(1, oy, ky, ih), win.at(2, ox, kx, iw));
+                let (Some(z), Some(y), Some(x_)) = place else { continue };
+                let from = (z * ih + y) * iw + x_;
+                let channels = x[from..].iter().step_by(plane);
+                panel[tap..].iter_mut().step_by(taps).zip(channels).for_each(|(to, &v)| to[p] = f64::from(v));
+            }
+        }
     }
 
     /// Calls `row(tap, first, outside start, count, inside start)` for every tap and every row of windows it touches.
@@ -224,6 +324,39 @@ mod tests {
         let params = ConvParams { stride: vec![2], ..ConvParams::new(1) };
         let (y, shape) = conv_transpose(&[1., 2.], &[1, 1, 2], &[1., 10., 100.], &[1, 1, 3], None, &params);
         assert_eq!((y, shape), (vec![1., 10., 102., 20., 200.], vec![1, 1, 5]));
+    }
+
+    #[test]
+    fn sums_in_blocks_have_the_bits_of_sums_one_by_one() {
+        let params = ConvParams {
+            stride: vec![2, 1],
+            dilation: vec![1, 2],
+            pads: vec![(1, 2), (2, 0)],
+            groups: 2,
+            ..ConvParams::new(2)
+        };
+        let noise = |n: usize, seed: usize| -> Vec<f32> {
+            (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+        };
+        let (x, w, b) = (noise(2 * 6 * 9 * 8, 1), noise(10 * 3 * 3 * 2, 2), noise(10, 3));
+        let (y, shape) = conv(&x, &[2, 6, 9, 8], &w, &[10, 3, 3, 2], Some(&b), &params);
+        let out = params.output(&[9, 8], &[3, 2]);
+        assert_eq!(shape, [2, 10, out[0], out[1]]);
+        let mut want = Vec::new();
+        for (image, oc) in (0..2).flat_map(|n| (0..10).map(move |o| (n, o))) {
+            for (oy, ox) in (0..out[0]).flat_map(|y| (0..out[1]).map(move |x| (y, x))) {
+                let mut sum = f64::from(b[oc]);
+                for (ic, ky, kx) in (0..3).flat_map(|c| (0..3).flat_map(move |y| (0..2).map(move |x| (c, y, x)))) {
+                    let (iy, ix) = ((oy * 2 + ky).wrapping_sub(1), (ox + kx * 2).wrapping_sub(2));
+                    if iy < 9 && ix < 8 {
+                        let v = x[((image * 6 + oc / 5 * 3 + ic) * 9 + iy) * 8 + ix];
+                        sum += f64::from(w[((oc * 3 + ic) * 3 + ky) * 2 + kx]) * f64::from(v);
+                    }
+                }
+                want.push(sum as f32);
+            }
+        }
+        assert_eq!(y, want);
     }
 
     #[test]

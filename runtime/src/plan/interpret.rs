@@ -15,22 +15,53 @@ pub fn interpret(
     inputs: &[Tensor],
     mut observe: impl FnMut(&Node, &[Tensor]) -> Result<()>,
 ) -> Result<Vec<Tensor>> {
-    if inputs.len() != graph.inputs().len() {
-        return Err(Error::argument(format!("expected {} inputs, found {}", graph.inputs().len(), inputs.len())));
+    let mut run = Interpreter::new(graph, inputs)?;
+    while let Some((node, computed)) = run.step()? {
+        observe(node, &computed)?;
     }
-    let mut last = vec![0usize; graph.values().len()];
-    for (i, n) in graph.nodes().iter().enumerate() {
-        n.operands().for_each(|v| last[v.index()] = i);
+    run.outputs()
+}
+
+/// A run by the naive evaluation, one node at a time. Values that no later node reads are dropped.
+pub struct Interpreter<'g> {
+    graph: &'g Graph,
+    /// For each value, the last node that reads it.
+    last: Vec<usize>,
+    live: HashMap<usize, Tensor>,
+    /// The next node.
+    at: usize,
+}
+
+impl<'g> Interpreter<'g> {
+    /// A run on these inputs, before its first node.
+    ///
+    /// # Errors
+    /// When the inputs do not fit.
+    pub fn new(graph: &'g Graph, inputs: &[Tensor]) -> Result<Self> {
+        if inputs.len() != graph.inputs().len() {
+            return Err(Error::argument(format!("expected {} inputs, found {}", graph.inputs().len(), inputs.len())));
+        }
+        let mut last = vec![0usize; graph.values().len()];
+        for (i, n) in graph.nodes().iter().enumerate() {
+            n.operands().for_each(|v| last[v.index()] = i);
+        }
+        graph.outputs().iter().for_each(|v| last[v.index()] = usize::MAX);
+        let mut live: HashMap<usize, Tensor> = HashMap::new();
+        for (&id, t) in graph.inputs().iter().zip(inputs) {
+            super::check_input(graph, id, t.dtype(), t.shape())?;
+            live.insert(id.index(), t.clone());
+        }
+        Ok(Self { graph, last, live, at: 0 })
     }
-    graph.outputs().iter().for_each(|v| last[v.index()] = usize::MAX);
-    let mut live: HashMap<usize, Tensor> = HashMap::new();
-    for (&id, t) in graph.inputs().iter().zip(inputs) {
-        super::check_input(graph, id, t.dtype(), t.shape())?;
-        live.insert(id.index(), t.clone());
-    }
-    for (i, n) in graph.nodes().iter().enumerate() {
+    /// Evaluates the next node and gives it with what it computed; `None` behind the last one.
+    ///
+    /// # Errors
+    /// When the op has no naive evaluation of these types.
+    pub fn step(&mut self) -> Result<Option<(&'g Node, Vec<Tensor>)>> {
+        let Some(n) = self.graph.nodes().get(self.at) else { return Ok(None) };
+        let (i, graph) = (self.at, self.graph);
         let operands: Vec<Option<&Tensor>> =
-            n.inputs.iter().map(|v| v.and_then(|v| graph.constant(v).or_else(|| live.get(&v.index())))).collect();
+            n.inputs.iter().map(|v| v.and_then(|v| graph.constant(v).or_else(|| self.live.get(&v.index())))).collect();
         let place = || {
             let tys: Vec<String> = operands
                 .iter()
@@ -40,17 +71,24 @@ pub fn interpret(
         };
         let out = n.op.eval(&operands, n.outputs.len()).map_err(|e| e.at(place))?;
         check(graph, n, &out).map_err(|e| e.at(place))?;
-        observe(n, &out)?;
-        live.retain(|&v, _| last[v] > i);
-        for (&v, t) in n.outputs.iter().zip(out) {
-            if last[v.index()] > i {
-                live.insert(v.index(), t);
+        self.live.retain(|&v, _| self.last[v] > i);
+        for (&v, t) in n.outputs.iter().zip(&out) {
+            if self.last[v.index()] > i {
+                self.live.insert(v.index(), t.clone());
             }
         }
+        self.at += 1;
+        Ok(Some((n, out)))
     }
-    let get = |v: &crate::ValueId| graph.constant(*v).or_else(|| live.get(&v.index())).cloned();
-    let outputs: Option<Vec<Tensor>> = graph.outputs().iter().map(get).collect();
-    outputs.ok_or_else(|| Error::graph("an output is not computed"))
+    /// The outputs of the graph, after the last node.
+    ///
+    /// # Errors
+    /// When one is not computed yet.
+    pub fn outputs(&self) -> Result<Vec<Tensor>> {
+        let get = |v: &crate::ValueId| self.graph.constant(*v).or_else(|| self.live.get(&v.index())).cloned();
+        let outputs: Option<Vec<Tensor>> = self.graph.outputs().iter().map(get).collect();
+        outputs.ok_or_else(|| Error::graph("an output is not computed"))
+    }
 }
 
 /// Checks what data may have decided otherwise than the graph says: the rank of each result, on which the nodes behind it rely.
