@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the public corpora through the `conformance` program and holds the results against the recorded figures.
 
-    conformance.py --shared ../shared --program target/debug/conformance [--work DIR] [--only onnx|keras] [--record]
+    conformance.py --shared ../shared --program target/debug/conformance [--work DIR] [--only onnx|keras|tensorflow] [--record]
 
 The figures stand in tests/conformance/thresholds.json: how many cases must pass, in all and of tier 1; nothing may be wrong, panic,
 crash or hang. --record writes the figures found. Needs numpy and onnx. Exit status 0 when all hold.
@@ -12,6 +12,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 FILE = os.path.join(HERE, "..", "tests", "conformance", "thresholds.json")
 BASE_TYPES = {"float", "int64", "int32", "bool"}
 KERAS = "keras3,keras2zip,h5_k1,h5_k2,h5_k3,weights_k3"
+TENSORFLOW = "saved_model,graphdef"
+# Categories of the Keras corpus that are convolutional networks: no transposition may be left in their plans.
+CONVOLUTIONAL = ("conv", "depthwise", "separable", "pool")
 
 
 def tier_1(shared):
@@ -46,16 +49,35 @@ def onnx(a, work):
 
 
 def keras(a, work):
-    corpus, out = os.path.join(work, "keras"), os.path.join(work, "keras.json")
+    found, bad, _ = layers(a, work, "keras", KERAS)
+    return found, bad
+
+
+def tensorflow(a, work):
+    found, bad, transposes = layers(a, work, "tensorflow", TENSORFLOW)
+    found["transposes"] = -transposes
+    return found, bad
+
+
+def layers(a, work, name, formats):
+    """Figures, number of wrong results, and transpositions left in convolutional networks."""
+    corpus, out = os.path.join(work, "keras"), os.path.join(work, name + ".json")
     unpack(os.path.join(a.shared, "conformance", "keras_corpus.tar.xz"), corpus)
-    script = os.path.join(a.shared, "conformance", "run_corpus.py")
+    script, log = os.path.join(a.shared, "conformance", "run_corpus.py"), os.path.join(work, name + ".transposes")
+    if os.path.exists(log): os.remove(log)
     # Its exit status is 0 only when everything passes; the figures decide here.
-    subprocess.run([sys.executable, script, "--corpus", corpus, "--formats", KERAS, "--json", out, "--show", "0",
-                    "--server", os.path.abspath(a.program) + " serve"])
+    subprocess.run([sys.executable, script, "--corpus", corpus, "--formats", formats, "--json", out, "--show", "0",
+                    "--server", os.path.abspath(a.program) + " serve --transposes " + log])
     found = json.load(open(out))["results"]
     bad = [r for r in found if r["status"] in ("wrong", "shape", "panic", "timeout", "missing")]
     for r in bad: print("  %s %s %s: %s" % (r["status"], r["case"], r["format"], r["detail"][:200]))
-    return {"cases": len(found), "pass": sum(r["status"] == "ok" for r in found)}, len(bad)
+    left = 0
+    for line in open(log) if os.path.exists(log) else []:
+        count, model = line.rstrip("\n").split("\t")
+        if os.path.relpath(model, corpus).startswith(CONVOLUTIONAL) and int(count):
+            left += int(count)
+            print("  %s transposes left: %s" % (count, model))
+    return {"cases": len(found), "pass": sum(r["status"] == "ok" for r in found)}, len(bad), left
 
 
 def main():
@@ -63,14 +85,14 @@ def main():
     ap.add_argument("--shared", required=True)
     ap.add_argument("--program", required=True)
     ap.add_argument("--work")
-    ap.add_argument("--only", choices=["onnx", "keras"])
+    ap.add_argument("--only", choices=["onnx", "keras", "tensorflow"])
     ap.add_argument("--record", action="store_true")
     a = ap.parse_args()
     work = a.work or tempfile.mkdtemp(prefix="conformance")
     os.makedirs(work, exist_ok=True)
     wanted = json.load(open(FILE))
     ok = True
-    for name, run in (("onnx", onnx), ("keras", keras)):
+    for name, run in (("onnx", onnx), ("keras", keras), ("tensorflow", tensorflow)):
         if a.only not in (None, name): continue
         figures, bad = run(a, work)
         missed = [k for k, v in wanted.get(name, {}).items() if figures[k] < v]

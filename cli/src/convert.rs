@@ -8,7 +8,7 @@ use crate::verify;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Convert a Keras or ONNX model to one .pnn file, and verify it
+/// Convert a Keras, ONNX or TensorFlow model to one .pnn file, and verify it
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]

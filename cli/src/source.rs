@@ -127,13 +127,13 @@ impl ModelArgs {
             return Ok(Loaded { imported, model, converted: true, report, provenance: None, passes });
         }
         let options = ImportOptions { no_digest: keep == Keep::Packed, ..self.options() };
-        let (source, feeds) = match pocketnn_importer::import(&self.model, &options) {
-            // An importer that cannot begin inside a model gives all of it, which is cut then.
-            Err(e) if e.location().attribute.as_deref() == Some("feed") => {
-                let options = ImportOptions { feed: Vec::new(), ..options };
-                (pocketnn_importer::import(&self.model, &options)?, feed.as_slice())
+        let (source, feeds, fetches) = match pocketnn_importer::import(&self.model, &options) {
+            // An importer that cannot begin or end inside a model gives all of it, which is cut then.
+            Err(e) if matches!(e.location().attribute.as_deref(), Some("feed" | "fetch")) => {
+                let options = ImportOptions { feed: Vec::new(), fetch: Vec::new(), ..options };
+                (pocketnn_importer::import(&self.model, &options)?, feed.as_slice(), self.fetch.as_slice())
             }
-            other => (other?, &[][..]),
+            other => (other?, &[][..], &[][..]),
         };
         if !self.dims.is_empty() {
             // The importer binds what it is told of; only the model without sizes shows which names it has.
@@ -141,7 +141,7 @@ impl ModelArgs {
                 pocketnn_importer::import(&self.model, &ImportOptions { dims: BTreeMap::new(), ..self.options() });
             free.map_or(Ok(()), |m| check_names(&m.graph, &self.bindings()))?;
         }
-        let graph = cut(&source.graph, feeds, &[])?;
+        let graph = cut(&source.graph, feeds, fetches)?;
         let (report, provenance) = (source.report, Some(source.provenance));
         let imported = (keep == Keep::Source).then(|| graph.clone());
         let (mut optimized, passes) = pocketnn::passes::optimize(graph)?;

@@ -77,7 +77,7 @@ pub fn detect_bytes(bytes: &[u8]) -> Result<Format> {
     protobuf(bytes).ok_or_else(|| {
         let head: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
         ImportError::format("not a model format that is known")
-            .expected("ONNX, a .keras archive, Keras HDF5 or Keras JSON")
+            .expected("ONNX, a .keras archive, Keras HDF5 or JSON, a TensorFlow SavedModel or frozen graph")
             .found(format!("{} bytes that begin with {}", bytes.len(), head.join(" ")))
     })
 }

@@ -43,6 +43,10 @@ pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Importe
                 let options = ImportOptions { weights: options.weights.clone().or(Some(weights)), ..options.clone() };
                 import_file(&json, &options)
             }
+            Format::SavedModel if !path.join("saved_model.pb").is_file() => {
+                Err(ImportError::unsupported("a SavedModel in text form is not imported")
+                    .help("save it in binary form"))
+            }
             Format::SavedModel => import_file(&path.join("saved_model.pb"), options),
             other => Err(not_imported(other)),
         }
@@ -84,6 +88,11 @@ pub(crate) fn read(path: &Path, options: &ImportOptions) -> Result<Vec<u8>> {
 
 fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> Result<Imported> {
     let format = detect_bytes(bytes)?;
+    if let (Some(name), true) = (&options.signature, format != Format::SavedModel) {
+        return Err(ImportError::invalid(format!("{format} has no signatures; those of a SavedModel can be chosen"))
+            .found(name)
+            .at_attribute("signature"));
+    }
     let (graph, report, producer) = match format {
         Format::Onnx => {
             let model = onnx::import(bytes, folder, options)?;

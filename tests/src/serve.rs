@@ -10,24 +10,33 @@ use std::path::{Path, PathBuf};
 
 use pocketnn::ops::elementwise::cast;
 use pocketnn::plan::interpret;
-use pocketnn::{Graph, Model, Options, Tensor};
+use pocketnn::{Graph, Model, Options, Tensor, passes};
 use pocketnn_importer::{ImportError, ImportOptions, import};
 use serde_json::Value;
 
 use crate::npz;
 
-/// Answers requests until the input ends. With `naive` the interpreter runs the models, else a session.
+/// How models are run.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// By the interpreter, as they were imported; else optimised, by a session, as an app runs them.
+    pub naive: bool,
+    /// A file that gets a line a request: the number of transposes left at run time, a tab, the model.
+    pub transposes: Option<PathBuf>,
+}
+
+/// Answers requests until the input ends.
 ///
 /// # Errors
 /// When the input or output fails, or a request is no JSON object.
-pub fn run(input: impl BufRead, mut output: impl Write, naive: bool) -> Result<(), String> {
+pub fn run(input: impl BufRead, mut output: impl Write, way: &Way) -> Result<(), String> {
     for line in input.lines() {
         let line = line.map_err(|e| e.to_string())?;
         if line.trim().is_empty() {
             continue;
         }
         let request: Value = serde_json::from_str(&line).map_err(|e| format!("request: {e}"))?;
-        let answer = match catch_unwind(AssertUnwindSafe(|| answer(&request, naive))) {
+        let answer = match catch_unwind(AssertUnwindSafe(|| answer(&request, way))) {
             Ok(Ok(())) => "ok".to_string(),
             Ok(Err(reason)) => format!("error: {}", reason.replace('\n', "; ")),
             Err(_) => "error: panicked at the request".to_string(),
@@ -41,7 +50,7 @@ fn path(request: &Value, key: &str) -> Result<PathBuf, String> {
     request[key].as_str().map(PathBuf::from).ok_or(format!("the request has no `{key}`"))
 }
 
-fn answer(request: &Value, naive: bool) -> Result<(), String> {
+fn answer(request: &Value, way: &Way) -> Result<(), String> {
     let model = path(request, "model")?;
     let weights_only = request["format"].as_str().is_some_and(|f| f.starts_with("weights"));
     let backend =
@@ -55,11 +64,18 @@ fn answer(request: &Value, naive: bool) -> Result<(), String> {
     let graph = graph.map_err(|e| e.to_string())?.graph;
     let inputs = inputs(&graph, &path(request, "inputs")?)?;
     let names: Vec<String> = graph.outputs().iter().map(|&o| graph.value(o).name.clone()).collect();
-    let outputs = if naive {
+    let outputs = if way.naive {
         interpret(&graph, &inputs, |_, _| Ok(())).map_err(|e| e.to_string())?
     } else {
-        let options = Options::default();
-        Model::new(graph).session(&options).and_then(|mut s| s.run_tensors(&inputs)).map_err(|e| e.to_string())?
+        let (graph, _) = passes::optimize(graph).map_err(|e| e.to_string())?;
+        let mut session = Model::new(graph).session(&Options::default()).map_err(|e| e.to_string())?;
+        let outputs = session.run_tensors(&inputs).map_err(|e| e.to_string())?;
+        if let (Some(file), Some(plan)) = (&way.transposes, session.plan()) {
+            let line = format!("{}\t{}\n", plan.transposes(), path(request, "model")?.display());
+            let open = std::fs::OpenOptions::new().create(true).append(true).open(file);
+            open.and_then(|mut f| f.write_all(line.as_bytes())).map_err(|e| e.to_string())?;
+        }
+        outputs
     };
     let named: Vec<(String, Tensor)> = names.into_iter().zip(outputs).collect();
     npz::write(&path(request, "outputs")?, &named)

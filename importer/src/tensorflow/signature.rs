@@ -68,9 +68,7 @@ fn fetched<'m>(nodes: &Nodes<'m>, options: &'m ImportOptions) -> Result<Vec<End<
 
 fn fed<'m>(nodes: &Nodes<'m>, options: &'m ImportOptions) -> Result<Vec<End<'m>>> {
     let end = |name: &'m String| {
-        if let Err(e) = exists(nodes, name, "feed") {
-            return Err(ImportError::invalid(e.message()).found(name));
-        }
+        exists(nodes, name, "feed")?;
         let shape = options
             .feed_shapes
             .get(name)
