@@ -33,18 +33,20 @@ impl Filter {
     /// Weights `[size, n]` of an axis of `n` pixels scaled to `size` with half-pixel centres: output `i` lies at `(i + 0.5) n / size - 0.5`.
     pub fn matrix(&self, n: usize, size: usize) -> Vec<f32> {
         let scale = n as f64 / size.max(1) as f64;
-        self.weights(n, size, |i| (i as f64 + 0.5) * scale - 0.5, 1.0)
+        self.weights(n, size, |i, j| j - self.rounded((i as f64 + 0.5) * scale - 0.5))
     }
 
-    /// Weights `[size, n]`, each row with sum 1, where output `i` lies at `position(i)` and the filter is widened by `stretch`.
-    pub fn weights(&self, n: usize, size: usize, position: impl Fn(usize) -> f64, stretch: f64) -> Vec<f32> {
+    /// A position between pixels, on the grid that the filter's table has.
+    pub fn rounded(&self, at: f64) -> f64 {
+        self.steps.map_or(at, |steps| at.floor() + ((at - at.floor()) * steps).round_ties_even() / steps)
+    }
+
+    /// Weights `[size, n]`, each row with sum 1 (or 0, where no pixel is in reach): `distance(i, j)` is that of pixel `j` from output
+    /// `i`, in units of the filter.
+    pub fn weights(&self, n: usize, size: usize, distance: impl Fn(usize, f64) -> f64) -> Vec<f32> {
         let mut all = Vec::with_capacity(n.saturating_mul(size));
         for i in 0..size {
-            let mut at = position(i);
-            if let Some(steps) = self.steps {
-                at = at.floor() + ((at - at.floor()) * steps).round_ties_even() / steps;
-            }
-            let row: Vec<f64> = (0..n).map(|j| self.of_pixel(at, j, n, stretch)).collect();
+            let row: Vec<f64> = (0..n).map(|j| self.of_pixel(j, n, |j| distance(i, j))).collect();
             let sum: f64 = row.iter().sum();
             let factor = if sum.abs() < 1e-12 { 0.0 } else { 1.0 / sum };
             all.extend(row.iter().map(|w| (w * factor) as f32));
@@ -52,16 +54,17 @@ impl Filter {
         all
     }
 
-    fn of_pixel(&self, at: f64, j: usize, n: usize, stretch: f64) -> f64 {
-        let mut sum = self.at_distance((j as f64 - at) / stretch);
+    fn of_pixel(&self, j: usize, n: usize, distance: impl Fn(f64) -> f64) -> f64 {
+        let at = j as f64;
+        let mut sum = self.at_distance(distance(at));
         if self.clamps {
             let reach = self.radius.ceil() as i32;
-            for k in 1..=reach {
+            for k in (1..=reach).map(f64::from) {
                 if j == 0 {
-                    sum += self.at_distance((-f64::from(k) - at) / stretch);
+                    sum += self.at_distance(distance(-k));
                 }
                 if j.saturating_add(1) == n {
-                    sum += self.at_distance((j as f64 + f64::from(k) - at) / stretch);
+                    sum += self.at_distance(distance(at + k));
                 }
             }
         }
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn pixels_outside_are_those_at_the_border_where_a_filter_clamps() {
         // Half a pixel before the first: taps at -2, -1, 0, 1 weigh -3/32, 19/32, 19/32, -3/32.
-        let row = Filter::named("bicubic_legacy").unwrap().weights(4, 1, |_| -0.5, 1.0);
+        let row = Filter::named("bicubic_legacy").unwrap().weights(4, 1, |_, j| j + 0.5);
         assert_eq!(row, [35.0 / 32.0, -3.0 / 32.0, 0.0, 0.0]);
     }
 }

@@ -94,8 +94,10 @@ fn every_operation_computes_what_tensorflow_computes() {
 const MADE_HERE: &[&str] = &[
     "AudioSpectrogram",
     "BatchNormWithGlobalNormalization",
+    "Case",
     "DecodeWav",
     "DisableCopyOnRead",
+    "If",
     "Merge",
     "Mfcc",
     "NoOp",
@@ -107,6 +109,7 @@ const MADE_HERE: &[&str] = &[
     "RefSwitch",
     "ResourceGather",
     "Snapshot",
+    "StatefulPartitionedCall",
     "StatelessCase",
     "StatelessIf",
     "StatelessWhile",
@@ -116,6 +119,7 @@ const MADE_HERE: &[&str] = &[
     "VarIsInitializedOp",
     "Variable",
     "VariableV2",
+    "While",
     "_FusedBatchNormEx",
     "_FusedConv2D",
     "_FusedDepthwiseConv2dNative",
@@ -388,27 +392,28 @@ fn stateless_control_flow_and_loops_that_never_end() {
         graph_with(&nodes, &[grow.clone(), below.clone(), always.clone()])
     };
     let two = [Tensor::scalar(2.0f32)];
+    let fetch = ImportOptions { fetch: vec!["y".into()], ..ImportOptions::default() };
     let loops = [attr("cond", function_name("below")), attr("body", function_name("grow"))];
-    let y = run(&program("StatelessWhile", &loops, &["start"]), &ImportOptions::default(), &two);
-    assert_eq!(y[0].to_f64(), [21.0]);
+    for op in ["StatelessWhile", "While"] {
+        assert_eq!(run(&program(op, &loops, &["start"]), &fetch, &two)[0].to_f64(), [21.0], "{op}");
+    }
     let branches = [attr("then_branch", function_name("grow")), attr("else_branch", function_name("below"))];
-    let y = run(&program("StatelessIf", &branches, &["first", "start"]), &ImportOptions::default(), &two);
-    assert_eq!(y[0].to_f64(), [17.0]);
+    for op in ["StatelessIf", "If"] {
+        assert_eq!(run(&program(op, &branches, &["first", "start"]), &fetch, &two)[0].to_f64(), [17.0], "{op}");
+    }
     let listed = bytes(1, [bytes(9, bytes(1, "below")), bytes(9, bytes(1, "grow"))].concat());
-    let y = run(
-        &program("StatelessCase", &[attr("branches", listed)], &["first", "start"]),
-        &ImportOptions::default(),
-        &two,
-    );
-    assert_eq!(y[0].to_f64(), [17.0]);
+    for op in ["StatelessCase", "Case"] {
+        let attrs = [attr("branches", listed.clone())];
+        assert_eq!(run(&program(op, &attrs, &["first", "start"]), &fetch, &two)[0].to_f64(), [17.0], "{op}");
+    }
     let mut limits = pocketnn_importer::Limits::small();
     limits.max_nodes = 2000;
     let endless = [attr("cond", function_name("always")), attr("body", function_name("grow"))];
-    let options = ImportOptions { limits, ..ImportOptions::default() };
+    let options = ImportOptions { limits, ..fetch.clone() };
     let error = import_bytes(&program("StatelessWhile", &endless, &["start"]), &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limits, "{error}");
     let unknown = program("StatelessWhile", &loops, &["x"]);
-    assert!(refusal(&unknown, &ImportOptions::default()).contains("number of rounds"));
+    assert!(refusal(&unknown, &fetch).contains("number of rounds"));
 }
 
 #[test]

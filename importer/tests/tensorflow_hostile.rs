@@ -92,7 +92,11 @@ fn each_contradiction_is_told() {
         (graph(&[placeholder("x", &[3]), node("y", "AddV2", &["x"], &[])]), ErrorKind::Invalid, "missing"),
         (graph(&[placeholder("x", &[3]), node("y", "Relu", &["y"], &[])]), ErrorKind::Invalid, "computes nothing"),
         (
-            graph(&[placeholder("x", &[3]), node("y", "Unpack", &["x"], &[attr("num", number(1 << 40))])]),
+            graph(&[
+                placeholder("x", &[3]),
+                node("y", "Unpack", &["x"], &[attr("num", number(1 << 40))]),
+                node("z", "Neg", &["y"], &[]),
+            ]),
             ErrorKind::Invalid,
             "extent",
         ),

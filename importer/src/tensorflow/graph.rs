@@ -158,14 +158,19 @@ impl<'m> Walker<'m> {
         let mut scope = Scope::new(Nodes::new(&self.cx.def.nodes, false)?);
         let mut symbols = std::collections::BTreeSet::new();
         for end in &ends.inputs {
-            let v = self.input(end, &scope, &mut symbols).map_err(|e| e.at_node(&end.name))?;
+            // Strings have no place in a graph; whatever reads them is refused with its own reason.
+            let value = if end.elem == Some(Elem::Text) {
+                Value::Text
+            } else {
+                self.input(end, &scope, &mut symbols).map_err(|e| e.at_node(&end.name))?.into()
+            };
             let Source::Output(at, k) = scope.nodes.source(end.tensor)? else { continue };
             let slots = scope.values.entry(at).or_default();
             if slots.len() <= k {
                 slots.resize(k.saturating_add(1), Slot::Lost);
             }
             if let Some(slot) = slots.get_mut(k) {
-                *slot = Slot::Value(v.into());
+                *slot = Slot::Value(value);
             }
         }
         let known: HashSet<&str> = symbols.iter().map(String::as_str).collect();
@@ -262,9 +267,10 @@ impl<'m> Walker<'m> {
             && let Some(node) = scope.nodes.get(at)
         {
             if node.op.starts_with("Placeholder") {
-                let attrs = Attrs::new(&node.attrs, self.cx.meter);
-                let elem = attrs.elem("dtype")?.ok_or_else(|| super::attrs::missing("dtype"))?;
-                return Ok((elem, super::signature::guess(self.cx.def, scope, node.name)?));
+                let own = super::signature::placeholder(self.cx.def, node, self.cx.meter)?;
+                let elem = own.elem.ok_or_else(|| super::attrs::missing("dtype"))?;
+                let guess = || super::signature::guess(self.cx.def, scope, node.name);
+                return Ok((elem, own.shape.map_or_else(guess, |s| Ok(Some(s)))?));
             }
             let attrs = Attrs::new(&node.attrs, self.cx.meter);
             if let Some(Some(shape)) = attrs.shapes("_output_shapes")?.get(k).cloned()

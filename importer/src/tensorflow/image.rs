@@ -100,7 +100,7 @@ fn resize_bicubic<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
     by_matrices(cx, &|_, n, size| {
         let scale = scale(grid, n, size);
         let half = if grid == Grid::Centers { 0.5 } else { 0.0 };
-        filter.weights(n, size, |i| (i as f64 + half) * scale - half, 1.0)
+        filter.weights(n, size, |i, j| j - filter.rounded((i as f64 + half) * scale - half))
     })
 }
 
@@ -123,12 +123,17 @@ fn scale_and_translate<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
     };
     let given = pair(cx, scales);
     by_matrices(cx, &|axis, n, size| {
-        let of = |list: [f32; 2]| list.into_iter().nth(axis).map_or(1.0, f64::from);
+        // In single precision, step by step as TensorFlow: filters with a sharp border decide by the last bit.
+        let of = |list: [f32; 2]| list.into_iter().nth(axis).unwrap_or(1.0);
         // Scales that are computed from the extents are their quotient.
-        let scale = given.map_or(size as f64 / n.max(1) as f64, of);
-        let shift = of(shifts);
-        let stretch = if antialias { (1.0 / scale).max(1.0) } else { 1.0 };
-        filter.weights(n, size, |i| (i as f64 + 0.5 - shift) / scale - 0.5, stretch)
+        let inverse = 1.0 / given.map_or(size as f32 / n.max(1) as f32, of);
+        let shift = -inverse * of(shifts);
+        let narrow = 1.0 / if antialias { inverse.max(1.0) } else { 1.0 };
+        filter.weights(n, size, |i, j| {
+            let at = (i as f32 + 0.5) * inverse + shift;
+            // An output outside of the image has no pixels in reach.
+            if at < 0.0 || at > n as f32 { f64::INFINITY } else { f64::from((j as f32 + 0.5 - at) * narrow) }
+        })
     })
 }
 

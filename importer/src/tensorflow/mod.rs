@@ -52,7 +52,7 @@ use std::path::Path;
 
 use pocketnn::Graph;
 
-use crate::error::{ImportError, Result};
+use crate::error::Result;
 use crate::limits::Budget;
 use crate::options::ImportOptions;
 use crate::protobuf::{Message, Meter};

@@ -5,7 +5,7 @@
 //! 1. The call of the signature's function captures the variable; the object graph of the SavedModel says which object that is, and
 //!    the object graph of the checkpoint (`_CHECKPOINTABLE_OBJECT_GRAPH`), walked along the same names, under which key it is stored.
 //! 2. The checkpoint's object graph holds one variable of this full name.
-//! 3. The checkpoint holds a tensor of the variable's name, as those of TensorFlow 1 do.
+//! 3. The checkpoint holds a tensor of the variable's name, as those of TensorFlow 1 do, or one of which it is a part.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -175,8 +175,15 @@ impl<'a> Variables<'a> {
         let name = if shared_name.is_empty() { node.name } else { shared_name };
         let own = [name, node.name].into_iter().find(|n| bundle.has(n));
         let key = self.captured.get(node.name).or_else(|| self.named.get(name)).map(String::as_str).or(own);
-        let key = key.ok_or_else(|| ImportError::invalid("the checkpoint does not hold this variable").found(name))?;
-        bundle.tensor(key, self.budget)
+        if let Some(key) = key {
+            return bundle.tensor(key, self.budget);
+        }
+        // TensorFlow 1 saves the parts of a partitioned variable as one tensor.
+        let part = name.rsplit_once("/part_").and_then(|(whole, k)| Some((whole, k.parse().ok()?)));
+        match part.filter(|p| bundle.has(p.0)) {
+            Some((whole, k)) => bundle.part(whole, k, self.budget),
+            None => Err(ImportError::invalid("the checkpoint does not hold this variable").found(name)),
+        }
     }
 }
 

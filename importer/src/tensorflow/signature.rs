@@ -103,7 +103,8 @@ pub(super) fn is_learning_phase(node: &NodeDef) -> bool {
     node.name.ends_with("keras_learning_phase")
 }
 
-fn placeholder<'m>(def: &'m GraphDef<'m>, node: &'m NodeDef<'m>, meter: &'m Meter) -> Result<End<'m>> {
+/// A placeholder as an end, with the shape that it says.
+pub(super) fn placeholder<'m>(def: &'m GraphDef<'m>, node: &'m NodeDef<'m>, meter: &'m Meter) -> Result<End<'m>> {
     let attrs = Attrs::new(&node.attrs, meter);
     let elem = attrs.elem("dtype").map_err(|e| e.at_node(node.name))?;
     let shape = attrs.shape("shape").map_err(|e| e.at_node(node.name))?;
@@ -156,7 +157,9 @@ fn sinks<'m>(def: &'m GraphDef<'m>, nodes: &Nodes<'m>, meter: &'m Meter) -> Resu
     }
     let mut all = Vec::new();
     for (i, n) in def.nodes.iter().enumerate() {
-        if read.contains(&i) || NO_OUTPUTS.contains(&n.op) {
+        let elem = Attrs::new(&n.attrs, meter).elem("T").ok().flatten();
+        let handle = matches!(elem, Some(Elem::Variant | Elem::Resource | Elem::Text));
+        if read.contains(&i) || NO_OUTPUTS.contains(&n.op) || handle {
             continue;
         }
         all.push((exported(n.name), n));

@@ -2,7 +2,7 @@ use super::*;
 use pocketnn::ops::activation::Activation;
 use pocketnn::ops::conv::{Conv, Pads};
 use pocketnn::ops::norm::BatchNorm;
-use pocketnn::{DType, Dim, GraphBuilder};
+use pocketnn::{DType, Dim, GraphBuilder, passes};
 
 /// Numbers in -1 .. 1.
 fn noise(shape: &[usize], seed: u32) -> Tensor {

@@ -172,7 +172,7 @@ def run(name, inputs, fn, fixed):
         outs = fn(*ph); outs = list(outs) if isinstance(outs, (list, tuple)) else [outs]
         outs = [tf.identity(o, name="Identity" if k == 0 else "Identity_%d" % k) for k, o in enumerate(outs)]
         with tf1.Session(graph=g) as s: res = s.run(outs, dict(zip(ph, inputs)))
-    gd = g.as_graph_def()
+    gd = tf1.graph_util.extract_sub_graph(g.as_graph_def(), [o.op.name for o in outs] + [p.op.name for p in ph])
     for n in list(gd.node) + [n for fd in gd.library.function for n in fd.node_def]:
         for a in [a for a in n.attr if a in ("config_proto", "_output_shapes", "_lower_using_switch_merge", "_num_original_outputs", "_read_only_resource_inputs")]: del n.attr[a]
     return gd.SerializeToString(), res

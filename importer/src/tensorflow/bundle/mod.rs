@@ -135,6 +135,28 @@ impl Bundle {
         Ok((elem, Tensor::from_bytes(dtype, &shape, &all).map_err(invalid)?))
     }
 
+    /// Reads part `k` of a partitioned tensor, as it was saved.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`]; when the tensor has no such part.
+    pub fn part(&self, name: &str, k: usize, budget: &Budget) -> Result<(Elem, Tensor)> {
+        let e = self.entry(name.as_bytes())?;
+        let slice = e.slices.get(k).ok_or_else(|| {
+            ImportError::invalid("the checkpoint has no such part of the tensor")
+                .expected(format!("below {}", e.slices.len()))
+                .found(k)
+                .at_node(name)
+        })?;
+        let elem = Elem::parse(e.dtype)?;
+        let dtype = elem.stored()?;
+        let shape: Vec<usize> = Placed::new(&extents(&e.shape)?, slice)?.axes.iter().map(|a| a.0).collect();
+        let wide: Vec<u64> = shape.iter().map(|&d| u64::try_from(d).unwrap_or(u64::MAX)).collect();
+        budget.elements(&wide, u64::try_from(dtype.size()).unwrap_or(u64::MAX), "a variable")?;
+        let total = pocketnn::checked_bytes(dtype, &shape).map_err(|e| ImportError::limits(e.message()))?;
+        let bytes = self.range(self.entry(&slice_key(name, slice))?, Some(total))?;
+        Ok((elem, Tensor::from_bytes(dtype, &shape, &bytes).map_err(|e| ImportError::invalid(e.message()))?))
+    }
+
     /// The bytes of a tensor of one string.
     ///
     /// # Errors
