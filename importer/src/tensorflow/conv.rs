@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use pocketnn::ops::activation::Activation;
 use pocketnn::ops::conv::{Conv, ConvTranspose, Pads};
+use pocketnn::ops::norm::BatchNorm;
 
 use super::attrs::{missing, unknown_value};
 use super::node::{Lowered, Node, V, Value, one};
@@ -302,7 +303,7 @@ fn finish_fused<'m>(cx: &mut Node<'_, 'm>, x: V, w: V, groups: usize, window: &W
                     next = next.saturating_add(1);
                 }
                 let epsilon = cx.attrs.float("epsilon", 1e-4)?;
-                y = cx.op(pocketnn::ops::norm::BatchNorm { epsilon }, &operands, y.elem)?;
+                y = cx.op(BatchNorm { epsilon, ..BatchNorm::default() }, &operands, y.elem)?;
             }
             other => y = fused_activation(cx, other, y)?,
         }

@@ -1,7 +1,7 @@
 //! Functions of one element, or of one element of each operand.
 
 use pocketnn::ops::activation::Activation;
-use pocketnn::ops::elementwise::{Binary, BinaryKind, BitCast, Cast, UnaryKind, Where};
+use pocketnn::ops::elementwise::{Binary, BinaryKind, BitCast, UnaryKind, Where};
 
 use super::attrs::missing;
 use super::elem::Elem;

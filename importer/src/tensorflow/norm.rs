@@ -34,7 +34,11 @@ fn batch<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
     let x = cx.to_first(x, first)?;
     let (scale, offset) = (cx.input(1)?, cx.input(2)?);
     let (mean, variance) = if training { statistics(cx, x)? } else { (cx.input(3)?, cx.input(4)?) };
-    let y = cx.op(BatchNorm { epsilon }, &[x.id, scale.id, offset.id, mean.id, variance.id], x.elem)?;
+    let y = cx.op(
+        BatchNorm { epsilon, ..BatchNorm::default() },
+        &[x.id, scale.id, offset.id, mean.id, variance.id],
+        x.elem,
+    )?;
     let y = cx.to_last(y, first)?;
     let (mean, variance) = (Slot::Value(mean.into()), Slot::Value(variance.into()));
     Ok(vec![Slot::Value(y.into()), mean.clone(), variance.clone(), mean, variance.clone(), variance])
@@ -79,7 +83,11 @@ fn global<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
         V { id: cx.floats(&[n], vec![1.0; n])?, elem: Elem::F32 }
     };
     let x = cx.to_first(x, false)?;
-    let y = cx.op(BatchNorm { epsilon }, &[x.id, scale.id, offset.id, mean.id, variance.id], x.elem)?;
+    let y = cx.op(
+        BatchNorm { epsilon, ..BatchNorm::default() },
+        &[x.id, scale.id, offset.id, mean.id, variance.id],
+        x.elem,
+    )?;
     one(cx.to_last(y, false)?)
 }
 
