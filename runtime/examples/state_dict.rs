@@ -22,7 +22,7 @@ fn network(weights: &Weights) -> Result<Graph> {
     for part in ["weight", "bias", "running_mean", "running_var"] {
         norm.push(b.weight(weights, &format!("bn1.{part}"), &[4])?);
     }
-    let x = b.op(BatchNorm { epsilon: 1e-5 }, &norm, "bn1")?;
+    let x = b.op(BatchNorm { epsilon: 1e-5, ..BatchNorm::default() }, &norm, "bn1")?;
     let x = b.relu(x, "relu")?;
     let x = b.max_pool(x, &[2, 2], "pool")?;
     let x = b.flatten(x, "flatten")?;

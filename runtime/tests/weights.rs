@@ -28,7 +28,7 @@ fn a_state_dict_of_pytorch_computes_what_pytorch_computes() {
     for part in ["weight", "bias", "running_mean", "running_var"] {
         norm.push(b.weight(&weights, &format!("bn1.{part}"), &[4]).unwrap());
     }
-    let x = b.op(BatchNorm { epsilon: 1e-5 }, &norm, "bn1").unwrap();
+    let x = b.op(BatchNorm { epsilon: 1e-5, ..BatchNorm::default() }, &norm, "bn1").unwrap();
     let x = b.relu(x, "relu").unwrap();
     let x = b.max_pool(x, &[2, 2], "pool").unwrap();
     let x = b.flatten(x, "flatten").unwrap();
