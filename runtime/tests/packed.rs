@@ -137,8 +137,8 @@ fn forms_that_are_unknown_or_do_not_fit_are_refused() {
         ("\"shape\":[19,330]", "\"shape\":[0,330]", ErrorKind::Format, "nothing to pack"),
         ("\"positions\":30", "\"positions\":31", ErrorKind::Graph, "packed form"),
         ("\"shape\":[9,19]", "\"shape\":[9999999999999,99999999999]", ErrorKind::Limit, "overflows"),
-        ("\"groups\":4", "\"groups\":0", ErrorKind::Graph, "packed form"),
-        ("\"groups\":4", "\"groups\":5", ErrorKind::Graph, "packed form"),
+        ("\"groups\":4,\"block\"", "\"groups\":0,\"block\"", ErrorKind::Graph, "packed form"),
+        ("\"groups\":4,\"block\"", "\"groups\":5,\"block\"", ErrorKind::Graph, "packed form"),
         ("\"block\":8", "\"block\":0", ErrorKind::Graph, "packed form"),
         (
             "\"packed\":{",
