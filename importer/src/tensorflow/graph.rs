@@ -234,15 +234,14 @@ impl<'m> Walker<'m> {
         }
         let mut dims = Vec::with_capacity(shape.len());
         for (i, &d) in shape.iter().enumerate() {
-            dims.push(match usize::try_from(d) {
-                Ok(n) => Dim::from(n),
-                Err(_) => {
-                    // The first axis of all inputs is the batch, as in every signature of TensorFlow.
-                    let name = if i == 0 { "batch".to_owned() } else { format!("{}.{i}", end.name) };
-                    symbols.insert(name.clone());
-                    self.cx.options.dims.get(&name).map_or_else(|| Dim::symbol(&name), |&n| Dim::from(n))
-                }
-            });
+            if let Ok(n) = usize::try_from(d) {
+                dims.push(Dim::from(n));
+                continue;
+            }
+            // The first axis of all inputs is the batch, as in every signature of TensorFlow.
+            let name = if i == 0 { "batch".to_owned() } else { format!("{}.{i}", end.name) };
+            symbols.insert(name.clone());
+            dims.push(self.cx.options.dims.get(&name).map_or_else(|| Dim::symbol(&name), |&n| Dim::from(n)));
         }
         self.new_input(&end.name, elem, stored, dims)
     }

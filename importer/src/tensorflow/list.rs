@@ -113,13 +113,11 @@ fn item(cx: &mut Node, list: &List, at: usize) -> Result<Option<V>> {
 
 fn get<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
     let (list, at) = (list(cx)?, position(cx)?);
-    match item(cx, &list, at)? {
-        Some(v) => one(v),
-        None => {
-            let shape = item_shape(cx, 2)?;
-            one(zeros(cx, &list, shape)?)
-        }
+    if let Some(v) = item(cx, &list, at)? {
+        return one(v);
     }
+    let shape = item_shape(cx, 2)?;
+    one(zeros(cx, &list, shape)?)
 }
 
 /// An item that was not set.
@@ -170,12 +168,11 @@ fn push<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
 fn pop<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
     let mut list = list(cx)?;
     let last = list.items.len().checked_sub(1).ok_or_else(|| ImportError::invalid("an empty list has no last item"))?;
-    let v = match item(cx, &list, last)? {
-        Some(v) => v,
-        None => {
-            let shape = item_shape(cx, 1)?;
-            zeros(cx, &list, shape)?
-        }
+    let v = if let Some(v) = item(cx, &list, last)? {
+        v
+    } else {
+        let shape = item_shape(cx, 1)?;
+        zeros(cx, &list, shape)?
     };
     Rc::make_mut(&mut list).items.pop();
     Ok(vec![Slot::Value(Value::List(list)), Slot::Value(v.into())])

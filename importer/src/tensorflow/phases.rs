@@ -47,10 +47,8 @@ impl Phases {
     pub fn removed(&self, x: V, axis: usize) -> Option<Self> {
         let at = axis.checked_sub(1)?;
         let mut out = Self { x, ..self.clone() };
-        if at < out.block.len() {
-            if out.block.remove(at) != 1 || out.pads.remove(at) != (0, 0) {
-                return None;
-            }
+        if at < out.block.len() && (out.block.remove(at) != 1 || out.pads.remove(at) != (0, 0)) {
+            return None;
         }
         Some(out)
     }

@@ -21,11 +21,14 @@ const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
 /// Compression byte and checksum behind each block.
 const TRAILER: usize = 5;
 
+/// What is done with a key and its value.
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// Gives every entry to `each`.
 ///
 /// # Errors
 /// `Format` where the table is damaged, `Limits` where there are too many entries, and what `each` says.
-pub(super) fn read(bytes: &[u8], budget: &Budget, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+pub(super) fn read(bytes: &[u8], budget: &Budget, each: Each) -> Result<()> {
     let footer = bytes.len().checked_sub(FOOTER).and_then(|at| bytes.get(at..));
     let footer = footer.ok_or_else(|| damaged("an index without its last 48 bytes (is the file truncated?)"))?;
     let magic = footer.last_chunk::<8>().map_or(0, |m| u64::from_le_bytes(*m));
@@ -86,7 +89,7 @@ fn block<'a>(bytes: &'a [u8], (offset, size): (u64, u64), budget: &Budget) -> Re
     }
 }
 
-fn entries(block: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+fn entries(block: &[u8], each: Each) -> Result<()> {
     let cut = || damaged("a block that is cut off");
     let (rest, restarts) = block.split_last_chunk::<4>().ok_or_else(cut)?;
     let restarts = to_usize(u64::from(u32::from_le_bytes(*restarts)), "restarts")?;
