@@ -13,7 +13,7 @@ use crate::tensors::{self, Look, Wanted};
 use crate::timing::{self, Patience, Times, milliseconds};
 use layers::Layers;
 use pocketnn::plan::cost::Machine;
-use pocketnn::{Bindings, DType, Graph, Options, Tensor, Threads};
+use pocketnn::{Bindings, DType, Graph, Tensor, Threads};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -91,7 +91,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
         let open = milliseconds(start);
         let inputs = inputs(&args, loaded.model.graph())?;
         let start = Instant::now();
-        let options = Options::default().threads(Threads::new(threads as usize)?);
+        let options = loaded.session_options(&args.model).threads(Threads::new(threads as usize)?);
         let mut session = loaded.model.session(&options)?;
         let loading = Loading { open, session: milliseconds(start) };
         let progress = Progress::unknown(&format!("measuring {} on {threads} threads", args.model.model.display()));

@@ -9,7 +9,7 @@ use crate::source::{Loaded, ModelArgs};
 use crate::table::{Align, Table, short};
 use pocketnn::dim::show_shape;
 use pocketnn::plan::StepInfo;
-use pocketnn::{Bindings, Graph, Node, Options, Session, ValueId};
+use pocketnn::{Bindings, Graph, Node, Session, ValueId};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -59,7 +59,7 @@ struct Report<'a> {
 pub fn run(args: Args) -> Result<(), Failure> {
     let loaded = args.model.load()?;
     let graph = loaded.model.graph();
-    let session = loaded.model.session(&Options::default())?;
+    let session = loaded.model.session(&loaded.session_options(&args.model))?;
     let open: Vec<String> = graph.symbols().into_iter().collect();
     let ones: Bindings = open.iter().map(|s| (s.clone(), 1)).collect();
     // Sizes of 1 may not fit the network; then what needs sizes is told of the symbolic graph.

@@ -20,6 +20,7 @@ pub mod svg;
 pub mod table;
 pub mod tensors;
 pub mod timing;
+mod tune;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +45,7 @@ enum Command {
     Run(run::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
+    Tune(tune::Args),
     Verify(verify::Args),
     Mnist(mnist::Args),
 }
@@ -56,6 +58,7 @@ impl Command {
             Command::Verify(a) => a.json,
             Command::Bench(a) => a.json,
             Command::Inspect(a) => a.json,
+            Command::Tune(a) => a.json,
             Command::Mnist(a) => a.json,
         }
     }
@@ -66,6 +69,7 @@ impl Command {
             Command::Verify(a) => verify::run(a),
             Command::Bench(a) => bench::run(a),
             Command::Inspect(a) => inspect::run(a),
+            Command::Tune(a) => tune::run(a),
             Command::Mnist(a) => mnist::run(a),
         }
     }

@@ -7,7 +7,7 @@ use crate::output::{self, Paint};
 use crate::source::{Loaded, ModelArgs};
 use crate::tensors::{self, Layout, Look, Preparation, Wanted, npy, npz};
 use pocketnn::ops::infer::ValueType;
-use pocketnn::{Graph, Options, Tensor, Threads};
+use pocketnn::{Graph, Tensor, Threads};
 use pocketnn_importer::onnx;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -95,7 +95,7 @@ impl LookArgs {
 pub fn run(args: Args) -> Result<(), Failure> {
     let loaded = args.model.load()?;
     let inputs = gather(&args, loaded.model.graph())?;
-    let options = Options::default().threads(Threads::new(args.threads)?);
+    let options = loaded.session_options(&args.model).threads(Threads::new(args.threads)?);
     let outcome = batch::run(&loaded.model, &options, &inputs, args.batch.map(|n| n as usize))?;
     let graph = loaded.model.graph();
     let names: Vec<String> = graph.outputs().iter().map(|&o| graph.value(o).name.clone()).collect();

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::output::Progress;
 use pocketnn::passes::PassReport;
-use pocketnn::{Bindings, Graph, Model, ValueId};
+use pocketnn::{Bindings, Graph, Model, Options, Tuning, ValueId};
 use pocketnn_importer::{ImportOptions, Keras1Backend, Provenance, Report};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -67,6 +67,21 @@ pub struct Loaded {
     pub provenance: Option<Provenance>,
     /// What the passes did.
     pub passes: Vec<PassReport>,
+}
+
+impl Loaded {
+    /// Options with what was tuned for this model. A record that does not fit is named on standard error and left aside.
+    pub fn session_options(&self, args: &ModelArgs) -> Options {
+        let found = if self.converted { Tuning::load(&args.model) } else { Ok(None) };
+        match found {
+            Ok(Some(tuning)) => Options::default().tuning(tuning),
+            Ok(None) => Options::default(),
+            Err(e) => {
+                eprintln!("warning: {e}");
+                Options::default()
+            }
+        }
+    }
 }
 
 impl ModelArgs {

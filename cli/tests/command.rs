@@ -84,7 +84,7 @@ fn picture() -> Graph {
 #[test]
 fn help_version_and_wrong_usage_have_their_exit_codes() {
     let help = ok(&["--help"]);
-    for command in ["convert", "run", "bench", "inspect", "verify", "mnist"] {
+    for command in ["convert", "run", "bench", "inspect", "tune", "verify", "mnist"] {
         assert!(help.contains(command), "{help}");
         assert!(ok(&[command, "--help"]).contains("--json"), "{command}");
     }
@@ -310,6 +310,33 @@ fn the_plan_names_algorithms_costs_and_slow_paths() {
     b.output(y);
     let shown = ok(&["inspect", &f.model("slow.pnn", &b.finish().unwrap()), "--plan"]);
     assert!(shown.contains("note: Unary `sine` slow path"), "{shown}");
+}
+
+#[test]
+fn tune_writes_a_record_that_is_used_and_refused_when_the_model_changes() {
+    let f = Folder::new("tune");
+    let model = |seed: f32| {
+        let mut b = GraphBuilder::new("tuned");
+        let x = b.input("x", DType::F32, [1, 16, 16, 16].map(Dim::from));
+        let w = b.constant("w", Tensor::new(&[16, 16, 3, 3], vec![seed; 16 * 16 * 9]).unwrap());
+        let y = b.conv(x, w, None, Conv { pads: Pads::SameUpper, ..Conv::default() }, "conv").unwrap();
+        b.output(y);
+        f.model("m.pnn", &b.finish().unwrap())
+    };
+    let m = model(0.5);
+    let value = json(&["tune", &m, "--rounds", "3", "--json"]);
+    assert_eq!(
+        (&value["layers"][0]["value"], value["output"].as_str()),
+        (&"conv".into(), Some(&*format!("{m}.tune.json")))
+    );
+    assert!(value["layers"][0]["us"].as_object().unwrap().len() > 1, "{value}");
+    let bench = ["bench", &m, "--runs", "2", "--min-time", "0", "--max-time", "1"];
+    let out = pocketnn(&bench);
+    assert!(out.status.success() && !text(&out.stderr).contains("tune.json"), "{}", text(&out.stderr));
+    model(0.25);
+    let out = pocketnn(&bench);
+    assert!(out.status.success() && text(&out.stderr).contains("tune it again"), "{}", text(&out.stderr));
+    assert_eq!(failure(&["tune", &f.path("missing.pnn")]).0, 1);
 }
 
 #[test]

@@ -4,10 +4,11 @@ use crate::plan::arena::Arena;
 use crate::plan::{self, Observation, OutputPlace, Plan, Split, Target};
 use crate::threads::Team;
 use crate::view::View;
-use crate::{Bindings, DType, Dim, Element, Error, Graph, Model, Result, Tensor, Threads, ValueId};
+use crate::{Bindings, DType, Dim, Element, Error, Graph, Model, Result, Tensor, Threads, Tuning, ValueId};
 use pocketnn_kernels::conv::Winograd;
 use pocketnn_kernels::isa::Isa;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How a session is made.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Options {
     /// Whether convolutions of 3x3 may use minimal filtering (Winograd), with up to three times the rounding error of the direct
     /// sum; where it is cheaper by default.
     pub winograd: Winograd,
+    /// Algorithms that were measured on this device: [`Tuning::load`]. None by default, so that results have the same bits everywhere.
+    pub tuning: Option<Arc<Tuning>>,
 }
 
 impl Options {
@@ -35,6 +38,11 @@ impl Options {
     #[must_use]
     pub fn isa(self, isa: Isa) -> Self {
         Self { isa: Some(isa), ..self }
+    }
+    /// Algorithms that were measured on this device.
+    #[must_use]
+    pub fn tuning(self, tuning: Tuning) -> Self {
+        Self { tuning: Some(Arc::new(tuning)), ..self }
     }
     /// Minimal filtering or not.
     #[must_use]
@@ -353,11 +361,12 @@ fn split<'a>(model: &Model, options: &Options, shapes: &[Vec<Dim>]) -> Result<Mo
     }
 }
 
-fn target(options: &Options) -> Target {
+fn target(options: &Options) -> Target<'_> {
     Target {
         isa: options.isa.unwrap_or_else(Isa::detect),
         threads: options.threads.count(),
         winograd: options.winograd,
+        tuning: options.tuning.as_deref(),
     }
 }
 

@@ -116,13 +116,13 @@ impl Tensor {
         Ok(Self { dtype, shape: shape.to_vec(), data, start, items: Items::None })
     }
 
-    /// A constant whose elements are `stored` in a packed form.
+    /// A constant whose elements are `stored` in a packed form, with its elements where they do not follow from that.
     ///
     /// # Errors
     /// When type or length of `stored` do not fit.
-    pub(crate) fn packed(form: Form, shape: &[usize], stored: Tensor) -> Result<Self> {
+    pub(crate) fn packed(form: Form, shape: &[usize], stored: Tensor, source: Option<Tensor>) -> Result<Self> {
         let dtype = stored.dtype;
-        let packed = PackedBytes::new(form, shape, stored)?;
+        let packed = PackedBytes::new(form, shape, stored, source)?;
         Ok(Self {
             dtype,
             shape: shape.to_vec(),
@@ -137,6 +137,13 @@ impl Tensor {
             Bytes::Packed(p) if p.shape() == self.shape && self.dtype == p.stored().dtype => {
                 Some((p.form(), p.stored()))
             }
+            _ => None,
+        }
+    }
+    /// The constant as it was before it was packed, where it is kept as well.
+    pub(crate) fn source(&self) -> Option<&Tensor> {
+        match &*self.data {
+            Bytes::Packed(p) => p.source(),
             _ => None,
         }
     }

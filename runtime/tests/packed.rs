@@ -154,6 +154,33 @@ fn forms_that_are_unknown_or_do_not_fit_are_refused() {
 }
 
 #[test]
+fn values_at_points_stand_beside_the_weights() {
+    let mut b = GraphBuilder::new("points");
+    let x = b.input("x", DType::F32, [1, 32, 24, 24].map(Dim::from));
+    let y = conv(&mut b, x, [24, 32, 3, 3], 1, "c");
+    b.output(y);
+    let plain = b.finish().unwrap();
+    let packed = plan::pack(plain.clone(), &Bindings::new()).unwrap();
+    let form = |g: &Graph| constants(g).iter().find(|c| c.0 == "c.w").unwrap().1.stored().map(|s| s.0);
+    assert_eq!((form(&plain), form(&packed)), (None, Some(Form::Points { edge: 4 })));
+    let bytes = format::write(&packed).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(tensors.tensor("c.w").unwrap().data(), constants(&plain)[0].1.bytes());
+    assert_eq!(tensors.tensor("c.w at points").unwrap().shape(), [36 * 65 * 16]);
+    let read = format::read(&bytes, &Limits::default()).unwrap();
+    assert_eq!(form(&read), form(&packed));
+    assert_eq!(format::write(&read).unwrap(), bytes);
+    let x = [noise(&[1, 32, 24, 24], 4)];
+    let [a, b] = [plain, read].map(|g| Model::new(g).session(&Options::default()).unwrap().run_tensors(&x).unwrap());
+    assert_eq!(a, b);
+    let refused = |from: &str, to: &str| format::read(&changed(&bytes, from, to), &Limits::default()).unwrap_err();
+    assert_eq!(refused(r#"\"edge\":4"#, r#"\"edge\":3"#).kind(), ErrorKind::Graph);
+    assert_eq!(refused(r#"\"edge\":4"#, r#"\"edge\":2"#).kind(), ErrorKind::Format);
+    assert_eq!(refused(r#"\"numbers\":\"c.w at points\""#, r#"\"numbers\":\"c.w\""#).kind(), ErrorKind::Format);
+    assert_eq!(refused(r#",\"numbers\":\"c.w at points\""#, "").kind(), ErrorKind::Format);
+}
+
+#[test]
 fn the_right_operand_of_a_product_is_packed() {
     let mut b = GraphBuilder::new("product");
     let x = b.input("x", DType::F32, [Dim::from(2), Dim::from(9)]);

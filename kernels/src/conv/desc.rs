@@ -1,7 +1,7 @@
 //! What a convolution is told: geometry, and what is done to its sums.
 
 use super::pack::Packing;
-use super::winograd;
+use super::winograd::{self, Form};
 use crate::activation::Activation;
 use crate::layout::Blocked;
 use crate::{Error, Result};
@@ -26,6 +26,19 @@ pub enum Winograd {
     Auto,
     /// Nowhere.
     Off,
+    /// In this form, wherever the form can compute the convolution: for measuring.
+    Only(Form),
+}
+
+impl Winograd {
+    /// Every choice.
+    pub const ALL: [Winograd; 4] =
+        [Winograd::Auto, Winograd::Off, Winograd::Only(Form::Two), Winograd::Only(Form::Four)];
+    /// The choice that leads to an algorithm, as [`crate::conv::Conv::algorithm`] names it.
+    pub fn of_algorithm(name: &str) -> Option<Self> {
+        let form = [Form::Two, Form::Four].into_iter().find(|f| f.name() == name);
+        form.map(Winograd::Only).or_else(|| name.starts_with("direct").then_some(Winograd::Off))
+    }
 }
 
 /// Geometry and epilogue of a convolution. Axes are depth, height, width; a missing axis has extent 1.

@@ -136,6 +136,12 @@ impl Direct {
             macs,
         })
     }
+    /// The register tile, for reports.
+    pub fn tile(&self) -> String {
+        let (rows, wide) = self.isa.dispatch(TileShape);
+        let rows = if self.order == Order::Listed { rows.min(crate::gemm::tile::LISTED) } else { rows };
+        format!("{rows}x{}", if wide { 4 * BLOCK } else { 2 * BLOCK })
+    }
     /// Runs the whole convolution.
     pub fn run(&self, x: &[f32], y: &mut [f32], residual: Residual<'_>, par: &dyn Parallel) {
         let grid = self.grid(par.threads());
@@ -186,18 +192,19 @@ pub struct Grid {
 /// True when rows of so many positions make full enough tiles. Sums of one row are a chain with the latency of a
 /// multiply-add, so a tile needs some four rows of two registers to keep the units busy.
 fn rows_fill_tiles(width: usize, isa: Isa) -> bool {
-    let most = isa.dispatch(TileRows);
+    let (most, _) = isa.dispatch(TileShape);
     let tiles = width.div_ceil(most).max(1);
     width / tiles >= 4 && !(most == 6 && width == 7)
 }
 
-struct TileRows;
+/// Most rows of a tile of pairs of blocks, and whether two pairs are one tile.
+struct TileShape;
 
-impl crate::isa::Kernel for TileRows {
-    type Output = usize;
+impl crate::isa::Kernel for TileShape {
+    type Output = (usize, bool);
     #[inline(always)]
-    fn run<S: crate::isa::Simd>(self, _s: S) -> usize {
-        S::ROWS
+    fn run<S: crate::isa::Simd>(self, _s: S) -> (usize, bool) {
+        (S::ROWS, S::WIDE)
     }
 }
 

@@ -29,7 +29,7 @@ mod winograd;
 pub use desc::{ConvDesc, Source, Winograd};
 pub use pack::{ConvForm, ConvWeights, Packing};
 pub use transposed::{ConvTranspose, ConvTransposeDesc};
-pub use winograd::Form;
+pub use winograd::{Form, PointsForm};
 
 use crate::error::check_len;
 use crate::gemm::Aligned;
@@ -95,7 +95,7 @@ impl Conv {
             check_len(NAME, "bias", desc.channels, b.len())?;
         }
         if let Packing::Points(form) = desc.packing() {
-            return Ok(winograd::pack(isa, desc, form, weights, bias));
+            return winograd::pack(isa, desc, form, weights, bias);
         }
         let form = ConvForm::of(desc);
         let mut packed = Aligned::zeros(form.len());
@@ -138,6 +138,14 @@ impl Conv {
             (Algorithm::Minimal(m), _) => m.name(),
             (Algorithm::Direct(_), None) => "direct",
             (Algorithm::Direct(_), Some(_)) => "direct on a padded copy",
+        }
+    }
+    /// The register tile, rows times outputs, for reports; empty where there is none.
+    pub fn tile(&self) -> String {
+        match &self.algorithm {
+            Algorithm::Depthwise(_) => String::new(),
+            Algorithm::Minimal(m) => m.tile(),
+            Algorithm::Direct(d) => d.tile(),
         }
     }
     /// Convolves `x` (in the form of [`ConvDesc::source`]) into `y` (geometry [`Self::output`]): interior, halo and the channels

@@ -1,6 +1,6 @@
 //! Weights in panels: `[panel][step][16 outputs]`, in the order in which the matrix tile walks them.
 
-use super::winograd::Form;
+use super::winograd::{Form, PointsForm};
 use super::{ConvDesc, Source};
 use crate::gemm::aligned::{Aligned, Packed};
 use crate::layout::BLOCK;
@@ -65,25 +65,21 @@ impl ConvWeights {
         let (bias, packing) = (pad_bias(channels.outputs, bias), Packing::Panels);
         Self { data, bias, panels, channels, taps, packing, image: 0, after: Aligned::zeros(0) }
     }
-    /// Panels of `len` floats at each point.
-    pub(super) fn points(
-        channels: Channels,
-        panels: Vec<Panel>,
-        len: usize,
-        form: Form,
-        data: Aligned,
-        bias: Option<&[f32]>,
-    ) -> Self {
-        Self {
-            data: data.into(),
-            bias: pad_bias(channels.outputs, None),
-            after: pad_bias(channels.outputs, bias),
-            panels,
-            channels,
-            taps: 9,
-            packing: Packing::Points(form),
-            image: len,
+    /// Values at points that are computed already.
+    ///
+    /// # Errors
+    /// When there are too few numbers, or the bias has another length.
+    pub fn from_points(points: &PointsForm, data: Packed, bias: Option<&[f32]>) -> Result<Self> {
+        let PointsForm { channels, form } = *points;
+        if data.len() < points.len() {
+            return Err(Error::length("conv", "values at points, at least", points.len(), data.len()));
         }
+        if let Some(b) = bias {
+            crate::error::check_len("conv", "bias", channels.outputs, b.len())?;
+        }
+        let (panels, image) = points.panels();
+        let (start, after) = (pad_bias(channels.outputs, None), pad_bias(channels.outputs, bias));
+        Ok(Self { data, bias: start, after, panels, channels, taps: 9, packing: Packing::Points(form), image })
     }
     /// Weights that are packed already, in the form `form`.
     ///

@@ -15,12 +15,13 @@ use super::direct::{Direct, SHARED_MACS, Spec, Walk};
 use super::pack::{Channels, ConvWeights, PANEL};
 use super::source::View;
 use super::{ConvDesc, Residual, Source, Winograd};
-use crate::Result;
 use crate::activation::Activation;
+use crate::error::check_len;
 use crate::gemm::Aligned;
 use crate::isa::{Isa, Kernel, Simd};
 use crate::layout::{BLOCK, Blocked};
 use crate::par::{Parallel, Serial};
+use crate::{Error, Result};
 use points::{Four, Points, Two};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +40,13 @@ impl Form {
         match self {
             Form::Two => Two::OUT,
             Form::Four => Four::OUT,
+        }
+    }
+    /// The algorithm, for reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Two => "winograd 2x2",
+            Form::Four => "winograd 4x4",
         }
     }
     /// Points of both dimensions.
@@ -67,6 +75,9 @@ pub fn choose(desc: &ConvDesc) -> Option<Form> {
     if c < FEWEST || n < FEWEST || desc.input.n == 0 || output.contains(&0) {
         return None;
     }
+    if let Winograd::Only(form) = desc.winograd {
+        return Some(form);
+    }
     let images = desc.input.n as f64;
     let (c, n, positions) = (c as f64, n as f64, images * (output[1] * output[2]) as f64);
     let direct = 9.0 * c * n * (positions + 4.0 * MACS_A_BYTE);
@@ -81,19 +92,67 @@ pub fn choose(desc: &ConvDesc) -> Option<Form> {
 }
 
 /// Packs weights `[O, C, 3, 3]`: one set of panels for each point.
-pub fn pack(isa: Isa, desc: &ConvDesc, form: Form, weights: &[f32], bias: Option<&[f32]>) -> ConvWeights {
-    let channels = Channels::of(desc);
-    let (all, floats) = channels.panels(1);
-    // An odd number of cache lines between the points spreads them over the sets of the caches.
-    let len = ((floats / PANEL) | 1) * PANEL;
-    let mut numbers = Aligned::zeros(form.points() * len);
-    let data: &mut [f32] = &mut numbers;
-    let panels = &all;
-    match form {
-        Form::Two => isa.dispatch(Pack::<Two> { channels, panels, len, weights, data, form: Two }),
-        Form::Four => isa.dispatch(Pack::<Four> { channels, panels, len, weights, data, form: Four }),
+pub fn pack(isa: Isa, desc: &ConvDesc, form: Form, weights: &[f32], bias: Option<&[f32]>) -> Result<ConvWeights> {
+    let points = PointsForm { channels: Channels::of(desc), form };
+    let mut numbers = Aligned::zeros(points.len());
+    points.compute(isa, weights, &mut numbers)?;
+    ConvWeights::from_points(&points, numbers.into(), bias)
+}
+
+/// The values at the points of weights `[O, C, 3, 3]` for a blocked input: panels as those of a convolution of one tap, one set for each
+/// point. The same bits on every instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointsForm {
+    pub(super) channels: Channels,
+    pub(super) form: Form,
+}
+
+impl PointsForm {
+    /// Changes whenever the values or their order do.
+    pub const VERSION: u32 = 1;
+
+    /// The values of weights `[outputs, inputs, 3, 3]`.
+    ///
+    /// # Errors
+    /// When there are no weights, or too many.
+    pub fn new(outputs: usize, inputs: usize, form: Form) -> Result<Self> {
+        let fits = outputs.checked_mul(inputs).is_some_and(|n| n > 0 && n < 1 << 40);
+        let channels = Channels { inputs, outputs, groups: 1, per_block: BLOCK };
+        let bad = || Error::new("conv", format!("weights [{outputs}, {inputs}, 3, 3] have no values at points"));
+        fits.then_some(Self { channels, form }).ok_or_else(bad)
     }
-    ConvWeights::points(channels, all, len, form, numbers, bias)
+    /// Floats of all values.
+    pub fn len(&self) -> usize {
+        self.form.points() * self.panels().1
+    }
+    /// The panels of one point, and the floats to those of the next: an odd number of cache lines, which spreads the points over the sets
+    /// of the caches.
+    pub(super) fn panels(&self) -> (Vec<super::pack::Panel>, usize) {
+        let (panels, floats) = self.channels.panels(1);
+        (panels, ((floats / PANEL) | 1) * PANEL)
+    }
+    /// Never: there are outputs and inputs.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+    /// Computes the values of `weights` into zeros.
+    ///
+    /// # Errors
+    /// When a slice has another length; `data` may be longer.
+    pub fn compute(&self, isa: Isa, weights: &[f32], data: &mut [f32]) -> Result<()> {
+        let Self { channels, form } = *self;
+        check_len("conv", "weights", channels.outputs * channels.inputs * 9, weights.len())?;
+        if data.len() < self.len() {
+            return Err(Error::length("conv", "values at points, at least", self.len(), data.len()));
+        }
+        let (panels, len) = self.panels();
+        let panels = &panels;
+        match form {
+            Form::Two => isa.dispatch(Pack::<Two> { channels, panels, len, weights, data, form: Two }),
+            Form::Four => isa.dispatch(Pack::<Four> { channels, panels, len, weights, data, form: Four }),
+        }
+        Ok(())
+    }
 }
 
 /// Where a tile lies.
@@ -193,10 +252,11 @@ impl Minimal {
     }
     /// The algorithm, for reports.
     pub fn name(&self) -> &'static str {
-        match self.form {
-            Form::Two => "winograd 2x2",
-            Form::Four => "winograd 4x4",
-        }
+        self.form.name()
+    }
+    /// The register tile of the products.
+    pub fn tile(&self) -> String {
+        self.products.tile()
     }
     /// Floats of scratch of one group.
     fn group_len(&self) -> usize {

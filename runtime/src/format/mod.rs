@@ -30,7 +30,7 @@
 //! ```
 //!
 //! A packed constant has the type and shape of its entry; the file holds a vector of the same elements in the order of the form, zeros in
-//! between. Forms have a number after their name, and a reader refuses those that it does not know ([`packed`]).
+//! between. Where an entry has `"numbers": NAME`, the file holds the constant as it is, and under that name what is derived from it. Forms have a number after their name, and a reader refuses those that it does not know ([`packed`]).
 //!
 //! A value is an input, a constant (a tensor of the file) or an output of an earlier node, by name; names are unique. Ops
 //! and their attributes are those of [`crate::ops`]; attributes at their default are left out, unknown ones are refused.

@@ -2,13 +2,15 @@
 //!
 //! A form is a permutation of the elements with zeros in between, the same on every machine. A constant in a form still has its logical
 //! type and shape: whoever asks for its elements gets them, in logical order, from a copy that is made at the first question. Kernels ask
-//! for the form instead ([`crate::plan::LowerCx::stored`]) and read the file's bytes in place.
+//! for the form instead ([`crate::plan::LowerCx::stored`]) and read the file's bytes in place. [`Form::Points`] alone is computed from the
+//! elements, which are then kept beside it.
 
 use super::map::{ALIGN, OwnedBytes, bytes_of};
 use crate::{DType, Element, Error, Result, Tensor, checked_len};
 use half::{bf16, f16};
-use pocketnn_kernels::conv::ConvForm;
+use pocketnn_kernels::conv::{ConvForm, Form as Winograd, PointsForm};
 use pocketnn_kernels::gemm::DenseForm;
+use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::BLOCK;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
@@ -30,6 +32,12 @@ pub enum Form {
     },
     /// The right operand `[K, N]` of a product: [`DenseForm`] of its transpose.
     Product,
+    /// Values at the points of minimal filtering, computed from the weights `[O, C, 3, 3]` of a convolution: [`PointsForm`]. The weights
+    /// themselves do not follow from them and are stored as well.
+    Points {
+        /// Outputs of a tile on each axis: 2 or 4.
+        edge: usize,
+    },
 }
 
 impl Form {
@@ -39,6 +47,22 @@ impl Form {
             Form::Conv { .. } => format!("conv {}", ConvForm::VERSION),
             Form::Dense { .. } => format!("dense {}", DenseForm::VERSION),
             Form::Product => format!("product {}", DenseForm::VERSION),
+            Form::Points { .. } => format!("points {}", PointsForm::VERSION),
+        }
+    }
+    /// True for a form from which the elements do not follow.
+    pub(super) fn is_derived(&self) -> bool {
+        matches!(self, Form::Points { .. })
+    }
+    fn points(&self, shape: &[usize]) -> Result<PointsForm> {
+        let form = match self {
+            Form::Points { edge: 2 } => Winograd::Two,
+            Form::Points { edge: 4 } => Winograd::Four,
+            other => return Err(Error::graph(format!("no packed form {other:?}"))),
+        };
+        match *shape {
+            [outputs, inputs, 3, 3] => Ok(PointsForm::new(outputs, inputs, form)?),
+            _ => Err(Error::graph(format!("a constant of shape {shape:?} has no packed form {self:?}"))),
         }
     }
     /// The entry of a file.
@@ -53,6 +77,7 @@ impl Form {
                 entry["channels"] = json!(channels);
                 entry["positions"] = json!(positions);
             }
+            Form::Points { edge } => entry["edge"] = json!(edge),
             Form::Dense { image: None } | Form::Product => {}
         }
         entry
@@ -75,6 +100,7 @@ impl Form {
             }
             Some("dense") => Form::Dense { image: None },
             Some("product") => Form::Product,
+            Some("points") => Form::Points { edge: field("edge")? },
             _ => return Err(unknown(name)),
         };
         if form.name() != name {
@@ -90,9 +116,13 @@ impl Form {
     /// # Errors
     /// When the shape does not fit the form.
     pub fn stored_len(&self, shape: &[usize]) -> Result<usize> {
-        let n = match self.permutation(shape)? {
-            Permutation::Conv(form) => form.len(),
-            Permutation::Dense { form, .. } => form.len(),
+        let n = if self.is_derived() {
+            self.points(shape)?.len()
+        } else {
+            match self.permutation(shape)? {
+                Permutation::Conv(form) => form.len(),
+                Permutation::Dense { form, .. } => form.len(),
+            }
         };
         Ok(n.next_multiple_of(ALIGN / size_of::<f16>()))
     }
@@ -107,6 +137,11 @@ impl Form {
     pub fn pack(&self, t: &Tensor) -> Result<Tensor> {
         let mut stored = Tensor::zeros(t.dtype(), &[self.stored_len(t.shape())?])?;
         match t.dtype() {
+            DType::F32 if self.is_derived() => {
+                let points = self.points(t.shape())?;
+                points.compute(Isa::detect(), t.as_slice::<f32>()?, stored.as_mut_slice::<f32>()?)?;
+                return Tensor::packed(*self, t.shape(), stored, Some(t.clone()));
+            }
             DType::F32 => {
                 let p = self.permutation(t.shape())?;
                 p.pack(t.as_slice::<f32>()?, stored.as_mut_slice::<f32>()?);
@@ -119,7 +154,7 @@ impl Form {
             }
             other => return Err(Error::argument(format!("no packed form {self:?} of {other}"))),
         }
-        Tensor::packed(*self, t.shape(), stored)
+        Tensor::packed(*self, t.shape(), stored, None)
     }
     fn permutation(&self, shape: &[usize]) -> Result<Permutation> {
         let misfit = || Error::graph(format!("a constant of shape {shape:?} has no packed form {self:?}"));
@@ -146,8 +181,16 @@ impl Form {
     }
 }
 
+impl From<Winograd> for Form {
+    fn from(form: Winograd) -> Self {
+        Form::Points { edge: if form == Winograd::Two { 2 } else { 4 } }
+    }
+}
+
 fn unknown(name: &str) -> Error {
-    let known = [Form::Conv { groups: 1, per_block: 1 }, Form::Dense { image: None }, Form::Product].map(|f| f.name());
+    let forms =
+        [Form::Conv { groups: 1, per_block: 1 }, Form::Dense { image: None }, Form::Product, Form::Points { edge: 4 }];
+    let known = forms.map(|f| f.name());
     let message = format!(
         "weights are packed in the form `{name}`, this pocketnn knows {}; update it, or convert the model again without --pack",
         known.join(", ")
@@ -218,20 +261,25 @@ pub struct PackedBytes {
     form: Form,
     shape: Vec<usize>,
     stored: Tensor,
+    /// The constant itself, where it does not follow from what is stored.
+    source: Option<Tensor>,
     plain: OnceLock<OwnedBytes>,
 }
 
 impl PackedBytes {
     /// # Errors
     /// When `stored` has not the type and length that the form of this shape needs.
-    pub(crate) fn new(form: Form, shape: &[usize], stored: Tensor) -> Result<Self> {
+    pub(crate) fn new(form: Form, shape: &[usize], stored: Tensor, source: Option<Tensor>) -> Result<Self> {
         // Every element is stored, so the shape is no larger than what is there; only then is the form computed.
         let (elements, found) = (checked_len(shape)?, stored.len());
-        if elements > found || !form.fits(stored.dtype()) || stored.rank() != 1 || form.stored_len(shape)? != found {
+        let own = |t: &Tensor| t.shape() == shape && t.dtype() == stored.dtype() && t.stored().is_none();
+        let sources = source.is_some() == form.is_derived() && source.as_ref().is_none_or(own);
+        let fits = sources && form.fits(stored.dtype()) && stored.rank() == 1;
+        if elements > found || !fits || form.stored_len(shape)? != found {
             let have = format!("{}{:?}", stored.dtype(), stored.shape());
             return Err(Error::format(format!("a constant of shape {shape:?} packed as {form:?} cannot be {have}")));
         }
-        Ok(Self { form, shape: shape.to_vec(), stored, plain: OnceLock::new() })
+        Ok(Self { form, shape: shape.to_vec(), stored, source, plain: OnceLock::new() })
     }
     /// The logical shape.
     pub fn shape(&self) -> &[usize] {
@@ -245,8 +293,15 @@ impl PackedBytes {
     pub fn stored(&self) -> &Tensor {
         &self.stored
     }
+    /// The constant as it was, where it is kept beside its form.
+    pub fn source(&self) -> Option<&Tensor> {
+        self.source.as_ref()
+    }
     /// The elements in logical order.
     pub fn plain(&self) -> &[u8] {
+        if let Some(source) = &self.source {
+            return source.bytes();
+        }
         let bytes = self.plain.get_or_init(|| match self.stored.dtype() {
             DType::F16 => owned(&self.unpacked::<f16>()),
             DType::BF16 => owned(&self.unpacked::<bf16>()),
@@ -256,6 +311,9 @@ impl PackedBytes {
     }
     /// A copy of the elements in logical order that is not kept here.
     pub(crate) fn unpacked<T: Element>(&self) -> Vec<T> {
+        if let Some(elements) = self.source.as_ref().and_then(|s| s.as_slice::<T>().ok()) {
+            return elements.to_vec();
+        }
         let mut plain = vec![T::default(); self.shape.iter().product()];
         // Type and shape were checked when the constant was made.
         if let (Ok(p), Ok(stored)) = (self.form.permutation(&self.shape), self.stored.as_slice::<T>()) {

@@ -122,8 +122,7 @@ fn parse(bytes: Arc<Bytes>, limits: &Limits) -> Result<Graph> {
     if infos.len() > limits.tensors {
         return Err(Error::limit(format!("the file has {} constants, the limit is {}", infos.len(), limits.tensors)));
     }
-    let mut packed = packed_forms(&graph)?;
-    let mut tensors: Vec<(String, Tensor)> = Vec::with_capacity(infos.len());
+    let mut tensors: HashMap<String, Tensor> = HashMap::with_capacity(infos.len());
     for (name, info) in infos {
         let place = || format!("constant `{name}`");
         let stored = format!("{:?}", info.dtype);
@@ -131,15 +130,10 @@ fn parse(bytes: Arc<Bytes>, limits: &Limits) -> Result<Graph> {
         let dtype = dtype.ok_or_else(|| Error::format(format!("unknown element type {stored}")).at(place))?;
         let start = 8 + header + info.data_offsets.0;
         let t = Tensor::from_shared(dtype, &info.shape, bytes.clone(), start).map_err(|e| e.at(place))?;
-        let t = match packed.remove(name.as_str()) {
-            Some((form, shape)) => Tensor::packed(form, &shape, t).map_err(|e| e.at(place))?,
-            None => t,
-        };
-        tensors.push((name.clone(), t));
+        tensors.insert(name.clone(), t);
     }
-    if let Some(name) = packed.keys().next() {
-        return Err(Error::format(format!("`graph.packed` names `{name}`, which the file does not hold")));
-    }
+    unpack(&graph, &mut tensors)?;
+    let mut tensors: Vec<(String, Tensor)> = tensors.into_iter().collect();
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     narrow(&graph, &mut tensors)?;
     let all: Tensors = Tensors::new(tensors.iter().cloned().collect());
@@ -179,19 +173,31 @@ pub(crate) fn body(json: &Value, tensors: &Tensors) -> Result<Graph> {
     build(json, Vec::new(), tensors, &Limits::default())
 }
 
-/// Constants that are stored in a packed form, with their logical shapes.
-fn packed_forms(graph: &Value) -> Result<HashMap<&str, (Form, Vec<usize>)>> {
+/// Gives constants that are stored in a packed form their logical types.
+fn unpack(graph: &Value, tensors: &mut HashMap<String, Tensor>) -> Result<()> {
     let entries = match graph.get("packed") {
-        None => return Ok(HashMap::new()),
+        None => return Ok(()),
         Some(v) => v.as_object().ok_or_else(|| Error::format("`graph.packed`: expected an object"))?,
     };
-    let mut forms = HashMap::with_capacity(entries.len());
     for (name, entry) in entries {
-        let entry = entry.as_object().ok_or_else(|| Error::format("`packed`: expected an object"));
-        let form = entry.and_then(Form::from_json).map_err(|e| e.at(|| format!("constant `{name}`")))?;
-        forms.insert(name.as_str(), form);
+        let mut constant = || -> Result<Tensor> {
+            let entry = entry.as_object().ok_or_else(|| Error::format("`packed`: expected an object"))?;
+            let (form, shape) = Form::from_json(entry)?;
+            let mut take = |name: &str| {
+                let missing = || Error::format(format!("`graph.packed` names `{name}`, which the file does not hold"));
+                tensors.remove(name).ok_or_else(missing)
+            };
+            let own = take(name)?;
+            match entry.get("numbers") {
+                None => Tensor::packed(form, &shape, own, None),
+                Some(Value::String(numbers)) => Tensor::packed(form, &shape, take(numbers)?, Some(own)),
+                Some(_) => Err(Error::format("`numbers`: expected a name")),
+            }
+        };
+        let constant = constant().map_err(|e| e.at(|| format!("constant `{name}`")))?;
+        tensors.insert(name.clone(), constant);
     }
-    Ok(forms)
+    Ok(())
 }
 
 /// Typed access to the graph's JSON; the path says where.

@@ -66,7 +66,7 @@ fn write_to(graph: &Graph, out: &mut impl Write) -> Result<()> {
             Some(d) => (d.0, t.shape().to_vec()),
             None => ("U8", vec![bytes]),
         };
-        header.insert((*name).to_string(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [at, end] }));
+        header.insert(name.clone(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [at, end] }));
         at = end;
     }
     let mut text = Value::Object(header).to_string();
@@ -83,19 +83,35 @@ fn stored(t: &Tensor) -> Cow<'_, [u8]> {
     if t.dtype().is_narrow() { Cow::Owned(narrow::pack(t)) } else { Cow::Borrowed(t.bytes()) }
 }
 
-/// Constants in the order of the file.
-fn ordered<'g>(graph: &'g Graph, keys: &'g Keys) -> Vec<(&'g str, &'g Tensor)> {
+/// What the file holds, in its order: constants, those that are packed as they are packed, and values derived from constants.
+fn ordered<'g>(graph: &'g Graph, keys: &'g Keys) -> Vec<(String, &'g Tensor)> {
     let inner = keys.inner.iter().map(|(key, t)| (key.as_str(), *t));
-    let all = constants(graph).chain(inner).filter(|(_, t)| t.dtype().size() > 0);
-    let mut all: Vec<(&str, &Tensor)> = all.map(|(name, t)| (name, numbers(t))).collect();
+    let mut all = Vec::new();
+    for (name, t) in constants(graph).chain(inner).filter(|(_, t)| t.dtype().size() > 0) {
+        if let Some(source) = t.source() {
+            all.push((name.to_string(), source));
+            all.push((derived(graph, name), numbers(t)));
+        } else {
+            all.push((name.to_string(), numbers(t)));
+        }
+    }
     let power = |t: &Tensor| stored_len(t).trailing_zeros().min(6);
-    all.sort_by(|a, b| power(b.1).cmp(&power(a.1)).then(a.0.cmp(b.0)));
+    all.sort_by(|a, b| power(b.1).cmp(&power(a.1)).then(a.0.cmp(&b.0)));
     all
 }
 
 /// What the file holds of a constant: its elements, or those of its packed form.
 fn numbers(t: &Tensor) -> &Tensor {
     t.stored().map_or(t, |(_, numbers)| numbers)
+}
+
+/// A name, that no value has, for what is derived from a constant.
+fn derived(graph: &Graph, name: &str) -> String {
+    let mut own = format!("{name} at points");
+    while graph.find(&own).is_some() {
+        own.push('\'');
+    }
+    own
 }
 
 /// Bytes of a constant in the file.
@@ -192,8 +208,14 @@ fn graph_json(graph: &Graph, keys: &Keys) -> Value {
     }
     let meta: Map<String, Value> = graph.meta.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     json["meta"] = Value::Object(meta);
-    let packed: BTreeMap<&str, Value> =
-        constants(graph).filter_map(|(name, t)| t.stored().map(|(form, _)| (name, form.to_json(t.shape())))).collect();
+    let entry = |name: &str, t: &Tensor| {
+        let mut entry = t.stored()?.0.to_json(t.shape());
+        if t.source().is_some() {
+            entry["numbers"] = json!(derived(graph, name));
+        }
+        Some(entry)
+    };
+    let packed: BTreeMap<&str, Value> = constants(graph).filter_map(|(n, t)| Some((n, entry(n, t)?))).collect();
     if !packed.is_empty() {
         json["packed"] = json!(packed);
     }

@@ -225,7 +225,7 @@ impl Layout {
     pub fn each_node(
         &self,
         bound: &Bound,
-        target: Target,
+        target: Target<'_>,
         cache: &PackCache,
         mut f: impl FnMut(&LowerCx<'_>) -> Result<()>,
     ) -> Result<()> {
@@ -243,7 +243,7 @@ impl Layout {
     pub fn lower(
         &self,
         bound: &Bound,
-        target: Target,
+        target: Target<'_>,
         cache: &PackCache,
         failure: &Arc<Mutex<Option<Error>>>,
     ) -> Result<Vec<Lowered>> {

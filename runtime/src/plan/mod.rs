@@ -127,7 +127,7 @@ impl Plan {
     ///
     /// # Errors
     /// `Unsupported` when a shape is decided while running; else what an op says about its operands.
-    pub fn new(graph: Graph, target: Target, cache: &PackCache) -> Result<Self> {
+    pub fn new(graph: Graph, target: Target<'_>, cache: &PackCache) -> Result<Self> {
         let bound = Bound::new(graph)?;
         let layout = layout::Layout::new(&bound)?;
         let failure = Arc::new(Mutex::new(None));

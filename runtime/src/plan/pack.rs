@@ -45,7 +45,7 @@ fn packed(t: Tensor, form: Form) -> Result<Tensor> {
 /// Names of constants and the forms in which kernels read them; `None` where they differ.
 fn forms(graph: &Graph, dims: &Bindings) -> Result<HashMap<String, Option<Form>>> {
     let bound = Bound::new(graph.bind(dims)?)?;
-    let target = super::Target { isa: Isa::detect(), threads: 1, winograd: Winograd::Auto };
+    let target = super::Target { isa: Isa::detect(), threads: 1, winograd: Winograd::Auto, tuning: None };
     let mut forms: HashMap<String, Option<Form>> = HashMap::new();
     Layout::new(&bound)?.each_node(&bound, target, &super::PackCache::default(), |cx| {
         for (input, form) in cx.node.op.operator().packed(cx) {

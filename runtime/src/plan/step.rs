@@ -4,7 +4,7 @@ use super::arena::Io;
 use super::format::{Format, Halo, Placement, geometry};
 use crate::format::packed::{Form, Kept};
 use crate::ops::infer::ValueType;
-use crate::{Element, Error, Graph, Node, Result, Tensor, ValueId};
+use crate::{Element, Error, Graph, Node, Result, Tensor, Tuning, ValueId};
 use pocketnn_kernels::{conv::Winograd, gemm::Packed, isa::Isa, layout::Blocked, par::Parallel};
 use std::any::Any;
 use std::collections::HashMap;
@@ -89,13 +89,15 @@ pub struct PackCache(Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>);
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub struct Target<'a> {
     /// Instruction set.
     pub isa: Isa,
     /// Threads of the sessions.
     pub threads: usize,
     /// Whether convolutions may use minimal filtering.
     pub winograd: Winograd,
+    /// Algorithms that were measured on this device.
+    pub tuning: Option<&'a Tuning>,
 }
 
 /// What an op sees when it becomes a step: concrete shapes, formats and constants.
@@ -104,7 +106,7 @@ pub struct LowerCx<'a> {
     pub(super) node: &'a Node,
     pub(super) inputs: &'a [Option<Placement>],
     pub(super) outputs: &'a [Placement],
-    pub(super) target: Target,
+    pub(super) target: Target<'a>,
     pub(super) cache: &'a PackCache,
 }
 
@@ -191,6 +193,10 @@ impl LowerCx<'_> {
     /// Threads the plan is made for. Algorithms and bits must not depend on it; chunk sizes may.
     pub fn threads(&self) -> usize {
         self.target.threads
+    }
+    /// The algorithm that was found fastest for this node, where one was.
+    pub fn choice(&self) -> Option<&str> {
+        self.target.tuning?.choice(&self.graph.value(*self.node.outputs.first()?).name)
     }
     /// Whether convolutions may use minimal filtering.
     pub fn winograd(&self) -> Winograd {

@@ -5,7 +5,10 @@ use crate::format::packed::Form;
 use crate::ops::elementwise::lower::done;
 use crate::plan::{Compute, Format, FormatCx, Formats, Halo, Io, LowerCx, Lowered, Step, can_block, geometry};
 use crate::{DType, Error, Result};
-use pocketnn_kernels::conv::{self, ConvDesc, ConvForm, ConvTransposeDesc, Packing, Residual, Source};
+use pocketnn_kernels::conv::{
+    self, ConvDesc, ConvForm, ConvTransposeDesc, Packing, PointsForm, Residual, Source, Winograd,
+};
+use pocketnn_kernels::gemm::Packed;
 use pocketnn_kernels::layout::{BLOCK, Blocked};
 use pocketnn_kernels::par::Parallel;
 use pocketnn_kernels::reference::conv::ConvParams;
@@ -79,19 +82,31 @@ fn description(op: &Conv, cx: &LowerCx) -> Result<Option<ConvDesc>> {
     }
     let w = cx.constant(1).ok_or_else(|| Error::graph("input 1: expected constant weights"))?;
     let params = op.params(&cx.shape(0)?[2..], &w.shape()[2..])?;
-    let winograd = cx.winograd();
+    let winograd = cx.choice().and_then(Winograd::of_algorithm).unwrap_or(cx.winograd());
     Ok(Some(ConvDesc { winograd, ..describe(cx.image(0)?, source, w.shape(), &params) }))
 }
 
 /// The packed form of the weights.
 fn form(desc: &ConvDesc) -> Form {
+    if let Packing::Points(form) = desc.packing() {
+        return form.into();
+    }
     let (groups, per_block) = ConvForm::of(desc).parts();
     Form::Conv { groups, per_block }
 }
 
+/// Weights whose numbers are stored as the kernel reads them.
+fn kept(desc: &ConvDesc, numbers: Packed, bias: Option<&[f32]>) -> Result<conv::ConvWeights> {
+    Ok(match desc.packing() {
+        Packing::Points(form) => {
+            conv::ConvWeights::from_points(&PointsForm::new(desc.channels, desc.input.c, form)?, numbers, bias)?
+        }
+        _ => conv::ConvWeights::from_packed(&ConvForm::of(desc), numbers, bias)?,
+    })
+}
+
 pub(super) fn packed(op: &Conv, cx: &LowerCx) -> Vec<(usize, Form)> {
-    // Values at points are no permutation of the weights: they are derived when a session is made.
-    let desc = description(op, cx).ok().flatten().filter(|d| !matches!(d.packing(), Packing::Points(_)));
+    let desc = description(op, cx).ok().flatten();
     desc.map(|d| (1, form(&d))).into_iter().collect()
 }
 
@@ -102,11 +117,11 @@ pub(super) fn lower(op: &Conv, cx: &LowerCx) -> Result<Lowered> {
     desc.activation = op.activation;
     desc.residual = if cx.has(3) { Some(cx.image(3)?) } else { None };
     let packing = desc.packing();
-    let stored = || cx.stored(1, form(&desc)).filter(|_| !matches!(packing, Packing::Points(_)));
-    let weights = cx.packed(&format!("conv {source:?} {} {packing:?}", op.groups), || match stored() {
-        Some(numbers) => Ok(conv::ConvWeights::from_packed(&ConvForm::of(&desc), numbers, cx.floats(2).as_deref())?),
-        None => Ok(conv::Conv::pack(cx.isa(), &desc, &w.to_f32(), cx.floats(2).as_deref())?),
-    })?;
+    let weights =
+        cx.packed(&format!("conv {source:?} {} {packing:?}", op.groups), || match cx.stored(1, form(&desc)) {
+            Some(numbers) => kept(&desc, numbers, cx.floats(2).as_deref()),
+            None => Ok(conv::Conv::pack(cx.isa(), &desc, &w.to_f32(), cx.floats(2).as_deref())?),
+        })?;
     let kernel = conv::Conv::with_weights(cx.isa(), &desc, weights)?;
     let scratch = kernel.scratch_len(cx.threads()) * size_of::<f32>();
     let step = Compute::new(ConvStep { kernel, residual: cx.has(3) }).scratch(scratch);
@@ -130,6 +145,9 @@ impl Step for ConvStep {
     }
     fn algorithm(&self) -> String {
         self.kernel.algorithm().to_string()
+    }
+    fn tile(&self) -> String {
+        self.kernel.tile()
     }
 }
 
