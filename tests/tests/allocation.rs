@@ -1,6 +1,7 @@
 //! `Session::execute` on one thread allocates nothing: counted by the allocator itself.
 
-use pocketnn::{Graph, Model, Options, passes};
+use pocketnn::ops::conv::{Conv, Pads};
+use pocketnn::{Bindings, DType, Dim, Graph, GraphBuilder, Model, Options, Threads, passes, plan};
 use pocketnn_tests::networks::{lenet, mobilenet, noise};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -38,7 +39,12 @@ fn count(f: impl FnOnce()) -> usize {
 
 /// Allocations and frees of three executions after the first.
 fn executions(model: &Model, shape: &[usize]) -> usize {
-    let mut session = model.session(&Options::default()).unwrap();
+    executions_on(model, shape, 1)
+}
+
+/// As [`executions`], those of the leader of several threads.
+fn executions_on(model: &Model, shape: &[usize], threads: usize) -> usize {
+    let mut session = model.session(&Options::default().threads(Threads::new(threads).unwrap())).unwrap();
     let x = noise(shape, 1).unwrap();
     session.input_mut::<f32>(0).unwrap().copy_from_slice(x.as_slice().unwrap());
     session.execute().unwrap();
@@ -75,4 +81,38 @@ fn a_mobilenet_executes_without_allocation() {
 fn the_digits_execute_without_allocation() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/mnist/digits.pnn");
     assert_eq!(executions(&Model::open(path).unwrap(), &[1, 28, 28, 1]), 0);
+}
+
+/// A convolution by minimal filtering, with a residual and an activation.
+fn minimal_filtering() -> Graph {
+    let mut b = GraphBuilder::new("basic");
+    let x = b.input("x", DType::F32, [1, 32, 56, 56].map(Dim::from));
+    let w = b.constant("w", noise(&[32, 32, 3, 3], 3).unwrap());
+    let y = b.conv(x, w, None, Conv { pads: Pads::SameUpper, ..Conv::default() }, "conv").unwrap();
+    let y = b.binary(pocketnn::ops::elementwise::BinaryKind::Add, y, x, "add").unwrap();
+    let y = b.relu(y, "relu").unwrap();
+    b.output(y);
+    b.finish().unwrap()
+}
+
+#[test]
+fn minimal_filtering_executes_without_allocation() {
+    let model = optimized(minimal_filtering());
+    let session = model.session(&Options::default()).unwrap();
+    let steps = session.plan().unwrap().steps();
+    assert!(steps.iter().any(|s| s.algorithm.starts_with("winograd")), "{steps:?}");
+    assert_eq!(executions(&model, &[1, 32, 56, 56]), 0);
+}
+
+#[test]
+fn packed_weights_execute_without_allocation() {
+    let graph = passes::optimize(minimal_filtering()).unwrap().0;
+    assert_eq!(executions(&Model::new(plan::pack(graph, &Bindings::new()).unwrap()), &[1, 32, 56, 56]), 0);
+}
+
+#[test]
+fn a_leader_allocates_at_most_the_jobs_that_call_its_members() {
+    // Once a run and member: the job, its share of the pool's queue, and their release.
+    let counted = executions_on(&optimized(minimal_filtering()), &[1, 32, 56, 56], 2);
+    assert!(counted <= 3 * 4, "{counted} allocations and frees in three runs");
 }
