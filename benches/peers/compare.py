@@ -158,10 +158,10 @@ def picture(data, metric):
     x = 16
     for e in engines:
         svg.rect(x, 52, 10, 10, COLOURS.get(e, "#adb5bd"))
-        label = f"{e} {data['versions'].get(e) or ''}".strip()
+        label = f"{e} {(data['versions'].get(e) or '').split('-')[0]}".strip()
         svg.text(x + 14, 61, label)
         x += 14 + 6.4 * len(label) + 14
-    top = 96
+    top = 108
     cells = {t: summaries(data, t) for t in threads}
     shown = [n for n in data["models"] if any(OURS in cells[t][n] for t in threads)]
     rows = {n: [e for e in engines if any(e in cells[t][n] for t in threads)] for n in shown}

@@ -10,7 +10,7 @@ use pocketnn::dim::show_shape;
 const ROW: f64 = 20.0;
 const LEFT: f64 = 330.0;
 const BARS: f64 = 420.0;
-const WIDTH: f64 = 1010.0;
+const WIDTH: f64 = 1090.0;
 const TOP: f64 = 58.0;
 
 /// Draws everything measured with one number of threads.

@@ -25,6 +25,8 @@ pub struct Layers {
     pub list: Vec<Layer>,
     /// Microseconds of unobserved runs in between, sorted.
     whole: Vec<f64>,
+    /// Of each observed run, the part that its steps took, sorted.
+    parts: Vec<f64>,
 }
 
 impl Layer {
@@ -62,15 +64,22 @@ impl Layers {
     pub fn measure(session: &mut Session<'_>, runs: usize) -> Result<Self, Failure> {
         let Some(plan) = session.plan() else { return Ok(Self::default()) };
         let layer = |info: &StepInfo| Layer { info: info.clone(), sorted: Vec::with_capacity(runs) };
-        let mut all = Self { list: plan.steps().iter().map(layer).collect(), whole: Vec::with_capacity(runs) };
+        let mut all = Self { list: plan.steps().iter().map(layer).collect(), ..Self::default() };
         for _ in 0..runs {
-            session.execute_observed(&mut |o| all.list[o.index].sorted.push(o.nanoseconds as f64 / 1e3))?;
+            let (start, mut steps) = (Instant::now(), 0.0);
+            session.execute_observed(&mut |o| {
+                let time = o.nanoseconds as f64 / 1e3;
+                steps += time;
+                all.list[o.index].sorted.push(time);
+            })?;
+            all.parts.push(steps / (start.elapsed().as_secs_f64() * 1e6).max(1e-9));
             let start = Instant::now();
             session.execute()?;
             all.whole.push(start.elapsed().as_secs_f64() * 1e6);
         }
         all.list.iter_mut().for_each(|l| l.sorted.sort_by(f64::total_cmp));
         all.whole.sort_by(f64::total_cmp);
+        all.parts.sort_by(f64::total_cmp);
         Ok(all)
     }
     /// Sum of the medians in microseconds.
@@ -81,9 +90,9 @@ impl Layers {
     pub fn whole(&self) -> f64 {
         quantile(&self.whole, 0.5)
     }
-    /// The part of a run that the layers explain.
+    /// The part of a run that the layers explain: within the same run, so that other work on the machine does not count.
     pub fn explained(&self) -> f64 {
-        self.total() / self.whole().max(1e-9)
+        quantile(&self.parts, 0.5)
     }
     /// Multiply-accumulates of a run.
     pub fn macs(&self) -> u64 {

@@ -94,7 +94,7 @@ impl Measured {
         let rate = 2.0 * l.macs() as f64 / (l.whole() * 1e3);
         let _ = writeln!(
             text,
-            "\nlayers {:.1} us of {:.1} us, {:.1} %; {rate:.1} GFLOP/s, {:.0} % of the FMA peak",
+            "\nlayers {:.1} us, the whole {:.1} us; layers explain {:.1} % of a run; {rate:.1} GFLOP/s, {:.0} % of the FMA peak",
             l.total(),
             l.whole(),
             100.0 * l.explained(),
