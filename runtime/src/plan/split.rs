@@ -22,7 +22,7 @@ impl Split {
     ///
     /// # Errors
     /// When an op's operands do not fit its kernel.
-    pub fn new(graph: &Graph, target: Target, cache: &PackCache) -> Result<Option<Self>> {
+    pub fn new(graph: &Graph, target: Target<'_>, cache: &PackCache) -> Result<Option<Self>> {
         let border = border(graph);
         if border.is_empty() {
             return Ok(None);
