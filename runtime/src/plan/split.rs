@@ -114,7 +114,7 @@ mod tests {
         b.output(found);
         b.output(d);
         let graph = b.finish().unwrap();
-        let target = Target { isa: Isa::detect(), threads: 1, winograd: Winograd::Auto };
+        let target = Target { isa: Isa::detect(), threads: 1, winograd: Winograd::Auto, tuning: None };
         let mut split = Split::new(&graph, target, &PackCache::default()).unwrap().unwrap();
         let x = Tensor::new(&[2, 3], vec![1.0f32, 2.0, 9.0, 3.0, 4.0, 9.0]).unwrap();
         let y = Tensor::new(&[2, 2], vec![-1.0f32, 0.0, 0.0, -4.0]).unwrap();
