@@ -142,6 +142,7 @@ impl Tensor {
     }
     /// The constant as it was before it was packed, where it is kept as well.
     pub(crate) fn source(&self) -> Option<&Tensor> {
+        self.stored()?;
         match &*self.data {
             Bytes::Packed(p) => p.source(),
             _ => None,
