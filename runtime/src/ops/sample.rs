@@ -499,7 +499,7 @@ mod tests {
     #[test]
     fn mirrored_places_lie_inside() {
         let axis = Axis::new(4, false);
-        for (x, want) in [(-1.5, 0.5), (4.0, 3.0), (8.25, 0.75), (1.0, 1.0)] {
+        for (x, want) in [(-1.5, 0.5), (4.0, 3.0), (8.25, 0.25), (1.0, 1.0)] {
             assert!((axis.reflect(x) - want).abs() < 1e-9, "{x} {}", axis.reflect(x));
         }
         assert_eq!(Axis::new(1, true).reflect(7.0), 0.0);
