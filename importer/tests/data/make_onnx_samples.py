@@ -101,8 +101,9 @@ def trees():
              **nodes, **weights("target", [0] * 5))
     case("trees_classes", "TreeEnsembleClassifier", [x], 2, ML, classlabels_int64s=[3, 5, 8], post_transform="SOFTMAX", **nodes,
          **weights("class", [0, 1, 2, 1, 0]))
-    case("trees_binary", "TreeEnsembleClassifier", [x], 2, ML, classlabels_strings=["no", "yes"], post_transform="LOGISTIC", **nodes,
-         **weights("class", [0] * 5))
+    # Where no weight is negative, onnxruntime compares the sum with a half instead of the two scores.
+    mixed = dict(weights("class", [0] * 5), class_weights=[0.1, 0.2, 0.4, -0.3, 0.7])
+    case("trees_binary", "TreeEnsembleClassifier", [x], 2, ML, classlabels_strings=["no", "yes"], post_transform="LOGISTIC", **nodes, **mixed)
 
 
 def regions():
