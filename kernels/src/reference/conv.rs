@@ -307,29 +307,3 @@ impl Walk {
         });
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn three_taps_with_padding_on_one_side() {
-        let params = ConvParams { pads: vec![(1, 0)], ..ConvParams::new(1) };
-        let (y, shape) = conv(&[1., 2., 3.], &[1, 1, 3], &[10., 1., 0.1], &[1, 1, 3], Some(&[0.5]), &params);
-        assert_eq!((y, shape), (vec![1.7, 12.8], vec![1, 1, 2]));
-    }
-
-    #[test]
-    fn transposed_stride_two() {
-        let params = ConvParams { stride: vec![2], ..ConvParams::new(1) };
-        let (y, shape) = conv_transpose(&[1., 2.], &[1, 1, 2], &[1., 10., 100.], &[1, 1, 3], None, &params);
-        assert_eq!((y, shape), (vec![1., 10., 102., 20., 200.], vec![1, 1, 5]));
-    }
-
-    #[test]
-    fn depthwise_multiplies_each_channel() {
-        let params = ConvParams { groups: 2, ..ConvParams::new(2) };
-        let (y, shape) = conv(&[1., 2., 3., 4.], &[1, 2, 1, 2], &[2., 3.], &[2, 1, 1, 1], None, &params);
-        assert_eq!((y, shape), (vec![2., 4., 9., 12.], vec![1, 2, 1, 2]));
-    }
-}

@@ -78,21 +78,3 @@ fn pick(mut index: usize, all: &[usize], own: &[usize]) -> usize {
     }
     at
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_of_weights_are_outputs() {
-        assert_eq!(dense(&[1., 2.], 1, &[1., 0., 0., 1., 1., 1.], 3, Some(&[0., 0., 0.5])), [1., 2., 3.5]);
-    }
-
-    #[test]
-    fn leading_axes_broadcast() {
-        let (y, shape) = matmul(&[1., 2., 3., 4.], &[2, 1, 2], &[1., 10.], &[2, 1]);
-        assert_eq!((y, shape), (vec![21., 43.], vec![2, 1, 1]));
-        let (y, shape) = matmul(&[1., 2.], &[2], &[1., 10.], &[2]);
-        assert_eq!((y, shape), (vec![21.], vec![]));
-    }
-}

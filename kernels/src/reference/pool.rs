@@ -134,27 +134,3 @@ impl State {
         value as f32
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn padding_counts_only_inside_itself() {
-        let window = Window { stride: vec![2], pads: vec![(1, 1)], ..Window::new(&[3]) };
-        let average = |count_padding| PoolKind::Average { count_padding };
-        let x = [3., 6., 9., 12.];
-        // Windows [pad 3 6] [6 9 12] and, with a partial one, [12 pad outside].
-        assert_eq!(pool(&x, &[1, 1, 4], average(true), &window, &[3]).0, [3., 9., 6.]);
-        assert_eq!(pool(&x, &[1, 1, 4], average(false), &window, &[3]).0, [4.5, 9., 12.]);
-        assert_eq!((window.output(0, 4), window.output_ceil(0, 4)), (2, 3));
-    }
-
-    #[test]
-    fn maximum_ignores_padding_and_norm_is_euclidean() {
-        let window = Window { pads: vec![(1, 0)], ..Window::new(&[2]) };
-        assert_eq!(pool(&[-3., -4.], &[1, 1, 2], PoolKind::Max, &window, &[2]).0, [-3., -3.]);
-        assert_eq!(pool(&[-3., -4.], &[1, 1, 2], PoolKind::Norm { p: 2. }, &window, &[2]).0, [3., 5.]);
-        assert_eq!(global(&[3., 4.], &[1, 1, 2], PoolKind::Norm { p: 2. }), (vec![5.], vec![1, 1, 1]));
-    }
-}
