@@ -62,6 +62,8 @@ mod resize {
 }
 
 mod pool {
+    use pocketnn_kernels::pool::PoolKind;
+    use pocketnn_kernels::reference::Window;
     use pocketnn_kernels::reference::pool::*;
 
     #[test]
@@ -121,6 +123,7 @@ mod gather {
 }
 
 mod movement {
+    use pocketnn_kernels::movement::*;
     use pocketnn_kernels::reference::movement::*;
 
     #[test]
@@ -183,6 +186,7 @@ mod conv {
 }
 
 mod recurrent {
+    use pocketnn_kernels::recurrent::{Cell, Params, Sequence, State, Weights};
     use pocketnn_kernels::reference::recurrent::*;
     use pocketnn_kernels::activation::Activation;
     use pocketnn_kernels::recurrent::Direction;
