@@ -186,7 +186,7 @@ mod conv {
 }
 
 mod recurrent {
-    use pocketnn_kernels::recurrent::{Cell, Params, Sequence, State, Weights};
+    use pocketnn_kernels::recurrent::{Cell, Params, Sequence, Weights};
     use pocketnn_kernels::reference::recurrent::*;
     use pocketnn_kernels::activation::Activation;
     use pocketnn_kernels::recurrent::Direction;
