@@ -238,7 +238,14 @@ fn values(graph: &Graph, ids: &[ValueId]) -> Vec<Value> {
         let ty = graph.ty(i);
         let shape: Vec<Option<usize>> = ty.shape.iter().map(pocketnn::Dim::known).collect();
         let dims: Vec<String> = ty.shape.iter().map(ToString::to_string).collect();
-        json!({ "name": graph.value(i).name, "dtype": ty.dtype.name(), "shape": shape, "dims": dims })
+        let name = &graph.value(i).name;
+        let mut value = json!({ "name": name, "dtype": ty.dtype.name(), "shape": shape, "dims": dims });
+        // `scale` and `zero_point`, where the source model says what numbers stand for.
+        let quantization = graph.meta.get("quantization").and_then(|q| q.get(name)).and_then(Value::as_object);
+        if let (Some(value), Some(quantization)) = (value.as_object_mut(), quantization) {
+            value.extend(quantization.clone());
+        }
+        value
     };
     ids.iter().map(one).collect()
 }

@@ -11,7 +11,7 @@ use crate::error::{ImportError, Result};
 use crate::limits::Budget;
 use crate::options::{ImportOptions, Provenance};
 use crate::report::Report;
-use crate::{keras, onnx, tensorflow};
+use crate::{keras, onnx, tensorflow, tflite};
 
 /// A converted model.
 #[derive(Debug)]
@@ -110,6 +110,10 @@ fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> R
             let model = tensorflow::import_saved_model(bytes, folder, options)?;
             (model.graph, model.report, model.producer)
         }
+        Format::TfLite => {
+            let model = tflite::import(bytes, options)?;
+            (model.graph, model.report, model.producer)
+        }
         other => return Err(not_imported(other)),
     };
     let bindings: Bindings = options.dims.iter().map(|(k, v)| (k.clone(), *v)).collect();
@@ -130,7 +134,6 @@ fn not_imported(format: Format) -> ImportError {
         Format::Safetensors => {
             error.help("it holds weights without a network; build the graph in Rust and load them by name")
         }
-        Format::TfLite => error.help("export the model as .keras, .h5 or .onnx"),
         _ => error,
     }
 }
@@ -142,7 +145,7 @@ mod tests {
 
     #[test]
     fn recognised_formats_say_what_to_do_instead() {
-        let error = import_bytes(b"\x1c\0\0\0TFL3", &ImportOptions::default()).unwrap_err();
+        let error = import_bytes(b"\x08\x01\x12\x00", &ImportOptions::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.help_text().is_some());
     }

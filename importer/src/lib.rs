@@ -20,6 +20,7 @@ mod protobuf;
 mod report;
 mod resample;
 pub mod tensorflow;
+pub mod tflite;
 pub mod verify;
 
 pub use detect::Format;

@@ -20,6 +20,7 @@ pub mod norm;
 pub mod par;
 pub mod peak;
 pub mod pool;
+pub mod quantize;
 pub mod recurrent;
 pub mod reduce;
 pub mod reference;

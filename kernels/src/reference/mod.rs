@@ -9,6 +9,7 @@ pub mod gather;
 pub mod movement;
 pub mod norm;
 pub mod pool;
+pub mod quantize;
 pub mod recurrent;
 pub mod reduce;
 pub mod resize;

@@ -120,6 +120,10 @@ impl GraphBuilder {
         let unique = self.unique(name);
         self.graph.values[value.index()].name = unique;
     }
+    /// Name of a value.
+    pub fn name(&self, value: ValueId) -> &str {
+        &self.graph.value(value).name
+    }
     /// What is known about a value.
     pub fn fact(&self, value: ValueId) -> &Fact {
         &self.graph.value(value).fact

@@ -23,6 +23,7 @@ pub mod list;
 pub mod movement;
 pub mod norm;
 pub mod pool;
+pub mod quantize;
 pub mod random;
 pub mod recurrent;
 pub mod reduce;
@@ -185,6 +186,7 @@ op_table! {
     movement: Concat ConstantOfShape DepthToSpace Expand Identity Pad Pick Range Reshape Reverse Shape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze;
     norm: BatchNorm GroupNorm LayerNorm Lrn;
     pool: MaxPoolWithIndices Pool;
+    quantize: Dequantize QBinary QConv QConvTranspose QDense QMatMul QPool QReduce QResize QSoftmax QUnary Quantize;
     random: Random;
     recurrent: Gru Lstm Rnn;
     reduce: ArgReduce Reduce;

@@ -122,6 +122,10 @@ fn weight(e: &Editor, v: ValueId, shape: &[Dim], perm: &[usize], seen: bool) -> 
     let rank = perm.len();
     let first = perm[0] == 0 && (3..=5).contains(&rank) && perm[1] == rank - 1 && perm[2..].is_sorted();
     let last = perm[0] == 0 && (3..=5).contains(&rank) && perm[rank - 1] == 1 && perm[1..rank - 1].is_sorted();
+    // Images of quantized numbers lie with channels innermost: a transpose only renames them.
+    if matches!(e.dtype(v), DType::I8 | DType::U8 | DType::I16) && (first || last) {
+        return NOTHING;
+    }
     let free = e.dtype(v) == DType::F32 && ((first && e.is_input(v)) || (last && seen));
     if free { EDGE } else { PHYSICAL }
 }
