@@ -482,7 +482,7 @@ fn recurrent_cases() {
 }
 
 fn control_cases() {
-    let mut see = |n: &str| SEEN.with_borrow_mut(|s| s.insert(n.to_string()));
+    let see = |n: &str| SEEN.with_borrow_mut(|s| s.insert(n.to_string()));
     ["WHILE", "IF", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "STABLEHLO_COMPOSITE"]
         .iter()
         .for_each(|n| {

@@ -144,10 +144,6 @@ impl GraphBuilder {
     pub fn values(&self) -> usize {
         self.graph.values.len()
     }
-    /// Name of a value.
-    pub fn name(&self, value: ValueId) -> &str {
-        &self.graph.value(value).name
-    }
     /// The inputs so far.
     pub fn inputs(&self) -> &[ValueId] {
         &self.graph.inputs

@@ -174,7 +174,6 @@ pub(super) fn follow_last(cx: &FormatCx) -> Formats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::Operator as _;
 
     #[test]
     fn floats_become_numbers_and_back() {
