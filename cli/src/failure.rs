@@ -1,7 +1,7 @@
 //! Why a command ended without doing what it was asked, and how that is told.
 
 use crate::output;
-use pocketnn_importer::ImportError;
+use pocketnn_importer::{ImportError, Report};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,16 +25,18 @@ pub struct Failure {
     /// One line.
     pub message: String,
     /// More lines, such as the list of everything that is not supported.
-    pub details: Vec<String>,
+    pub details: Box<[String]>,
     /// What to do, where known.
     pub help: Option<String>,
     /// The error as a library tells it.
-    pub json: Value,
+    pub json: Box<Value>,
+    /// Everything in a model that is not supported, if that is the reason.
+    pub report: Option<Box<Report>>,
 }
 
 impl Failure {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), details: Vec::new(), help: None, json: Value::Null }
+        Self { kind, message: message.into(), details: Box::default(), help: None, json: Box::default(), report: None }
     }
     /// Something failed.
     pub fn failed(message: impl Into<String>) -> Self {
@@ -88,7 +90,7 @@ impl From<pocketnn::Error> for Failure {
     fn from(e: pocketnn::Error) -> Self {
         let json =
             json!({ "kind": format!("{:?}", e.kind()).to_lowercase(), "place": e.place(), "message": e.message() });
-        Self { json, ..Self::failed(e.to_string()) }
+        Self { json: Box::new(json), ..Self::failed(e.to_string()) }
     }
 }
 
@@ -97,6 +99,12 @@ impl From<ImportError> for Failure {
         let text = e.to_string();
         let mut lines = text.lines();
         let message = lines.next().unwrap_or_default().to_string();
-        Self { details: lines.map(str::to_string).collect(), json: e.to_json(), ..Self::failed(message) }
+        let report = e.report().cloned().map(Box::new);
+        Self {
+            details: lines.map(str::to_string).collect(),
+            json: Box::new(e.to_json()),
+            report,
+            ..Self::failed(message)
+        }
     }
 }

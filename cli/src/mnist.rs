@@ -5,10 +5,10 @@ use crate::failure::Failure;
 use crate::output::{self, Paint, Progress};
 use crate::picture;
 use crate::run::largest;
-use crate::tensors::{self, Look, Preparation, Wanted};
+use crate::tensors::{self, Look, Wanted};
 use crate::timing::quantile;
 use crate::verify::{SEED, check};
-use pocketnn::{Model, Options, Tensor, Threads};
+use pocketnn::{Model, Options, Preprocessing, Tensor, Threads};
 use pocketnn_importer::verify::{Verification, VerifyOptions, verify};
 use pocketnn_importer::{ImportOptions, import_bytes};
 use pocketnn_models::mnist::{self, Dataset, MIRRORS, SIDE, Split};
@@ -121,8 +121,8 @@ fn input(model: &Model, png: &[u8]) -> Result<Tensor, Failure> {
     let id = model.graph().inputs()[0];
     let ty = model.graph().ty(id);
     let wanted = Wanted { name: &model.graph().value(id).name, dtype: ty.dtype, shape: &ty.shape };
-    let asked = Preparation { scale: Some(1.0), ..Preparation::default() };
-    tensors::picture(png, &wanted, &Look { asked, ..Look::default() })
+    let how = Preprocessing { scale: Some(1.0), ..Preprocessing::default() };
+    tensors::picture(png, &wanted, &Look { how, ..Look::default() })
 }
 
 fn classify(model: &Model, sample: &'static Sample) -> Result<Answer, Failure> {

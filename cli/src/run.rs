@@ -3,9 +3,10 @@
 use crate::batch;
 use crate::failure::Failure;
 use crate::files;
+use crate::look::LookArgs;
 use crate::output::{self, Paint};
 use crate::source::{Loaded, ModelArgs};
-use crate::tensors::{self, Layout, Look, Preparation, Wanted, npy, npz};
+use crate::tensors::{self, Layout, Wanted, npy, npz};
 use pocketnn::ops::infer::ValueType;
 use pocketnn::{Graph, Tensor, Threads};
 use pocketnn_importer::onnx;
@@ -32,6 +33,9 @@ pub struct Args {
     pub image: Vec<PathBuf>,
     #[command(flatten)]
     pub look: LookArgs,
+    /// Order of the axes of a picture input whose shape does not tell
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
     /// Write output_<i>.npy (and output_<i>.pb when an input was a .pb) into this folder
     #[arg(long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
@@ -50,42 +54,6 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// How pixels become numbers: (value * scale - mean) / std.
-#[derive(clap::Args, Clone, Debug)]
-pub struct LookArgs {
-    /// Factor of pixel values 0..255 [default: the model's, or 1/255]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    pub scale: Option<f32>,
-    /// Subtracted after scaling: one number, or one for each channel [default: the model's, or 0]
-    #[arg(long, value_name = "X,..", value_delimiter = ',', allow_negative_numbers = true)]
-    pub mean: Vec<f32>,
-    /// Divided by: one number, or one for each channel [default: the model's, or 1]
-    #[arg(long, value_name = "X,..", value_delimiter = ',')]
-    pub std: Vec<f32>,
-    /// Blue first
-    #[arg(long)]
-    pub bgr: bool,
-    /// Dark on light becomes light on dark
-    #[arg(long)]
-    pub invert: bool,
-    /// Order of the axes of a picture input whose shape does not tell
-    #[arg(long, value_enum)]
-    pub layout: Option<Layout>,
-}
-
-impl LookArgs {
-    /// Together with what the model says.
-    ///
-    /// # Errors
-    /// When the model's preprocessing cannot be understood.
-    pub fn with(&self, graph: &Graph) -> Result<Look, Failure> {
-        let model = graph.meta.get("preprocessing").map_or(Ok(Preparation::default()), Preparation::from_json)?;
-        let (bgr, invert) = (self.bgr.then_some(true), self.invert.then_some(true));
-        let asked = Preparation { scale: self.scale, mean: self.mean.clone(), std: self.std.clone(), bgr, invert };
-        Ok(Look { model, asked, layout: self.layout })
-    }
 }
 
 /// Runs the subcommand.
@@ -115,7 +83,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 /// The inputs in the model's order.
 fn gather(args: &Args, graph: &Graph) -> Result<Vec<Tensor>, Failure> {
-    let look = args.look.with(graph)?;
+    let look = args.look.with(graph, args.layout)?;
     let names: Vec<&str> = graph.inputs().iter().map(|&i| graph.value(i).name.as_str()).collect();
     let types: Vec<&ValueType> = graph.inputs().iter().map(|&i| graph.ty(i)).collect();
     let mut slots: Vec<Option<Tensor>> = vec![None; names.len()];
@@ -273,7 +241,8 @@ fn label(labels: &[String], width: usize, i: usize) -> Option<&str> {
     if labels.len() == width { labels.get(i).map(String::as_str) } else { None }
 }
 
-fn rows(t: &Tensor, top: Option<usize>, labels: &[String]) -> String {
+/// The elements of an output, or the largest of each row.
+pub fn rows(t: &Tensor, top: Option<usize>, labels: &[String]) -> String {
     let (values, width) = rows_of(t);
     let k = top.unwrap_or(if labels.len() == width { 5 } else { 0 });
     let mut text = String::new();

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::output::Progress;
 use pocketnn::passes::PassReport;
 use pocketnn::{Bindings, Graph, Model, Options, Tuning, ValueId};
-use pocketnn_importer::{ImportOptions, Keras1Backend, Provenance, Report};
+use pocketnn_importer::{ImportOptions, Keras1Backend, Keras3Backend, Provenance, Report};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,9 @@ pub struct ModelArgs {
     /// Framework of a Keras 1 model whose file does not say it: theano or tensorflow
     #[arg(long, value_name = "BACKEND")]
     pub keras1_backend: Option<Keras1Backend>,
+    /// Library under a Keras 3 model whose file does not say it: tensorflow, jax or torch [default: tensorflow]
+    #[arg(long, value_name = "BACKEND")]
+    pub keras3_backend: Option<Keras3Backend>,
     /// Size of a symbolic dimension; may be repeated
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     pub dims: Vec<(String, usize)>,
@@ -97,6 +100,7 @@ impl ModelArgs {
     pub fn options(&self) -> ImportOptions {
         ImportOptions {
             keras1_backend: self.keras1_backend,
+            keras3_backend: self.keras3_backend,
             weights: self.weights.clone(),
             dims: self.bindings(),
             feed: self.feed_names(),

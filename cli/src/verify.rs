@@ -6,7 +6,9 @@ use crate::output::{self, Paint, Progress};
 use crate::source::{Loaded, ModelArgs};
 use crate::table::{Align, Table, short};
 use pocketnn_importer::Provenance;
-use pocketnn_importer::verify::{Verification, VerifyOptions, repeat, verify};
+use pocketnn_importer::verify::{
+    Divergence, Sample, SampleOutcome, Verification, VerifyOptions, repeat, verify_values,
+};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -30,12 +32,36 @@ pub const SEED: u64 = 1;
 pub fn run(args: Args) -> Result<(), Failure> {
     let loaded = args.model.load_with_source()?;
     let found = if loaded.converted { again(&args, &loaded)? } else { compare(&loaded, &args.model)? };
+    let stored = loaded.model.graph().meta.get("sample").filter(|_| loaded.converted);
+    let sample = stored.map(|s| Sample::from_json(s)?.repeat(loaded.model.graph())).transpose()?;
     if args.json {
-        output::print_json(&found.to_json())?;
+        let mut json = found.to_json();
+        json["sample"] = sample.as_ref().map_or(Value::Null, sample_json);
+        output::print_json(&json)?;
     } else {
-        output::print(&tell(&found))?;
+        output::print(&format!("{}{}", tell(&found), sample.as_ref().map_or(String::new(), sample_line)))?;
     }
-    check(&found)
+    check(&found)?;
+    match sample {
+        Some(s) if !s.passed => Err(Failure::failed(format!(
+            "the sample's outputs differ by {:.2e} of their largest element",
+            s.max_relative
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a repeated sample gave, as JSON.
+pub fn sample_json(s: &SampleOutcome) -> Value {
+    json!({ "same_bits": s.same_bits, "max_relative": s.max_relative.to_string(), "passed": s.passed })
+}
+
+fn sample_line(s: &SampleOutcome) -> String {
+    match (s.passed, s.same_bits) {
+        (true, true) => "sample: the same bits\n".to_string(),
+        (true, false) => format!("sample: other bits, outputs within {:.2e}\n", s.max_relative),
+        (false, _) => "sample: different\n".to_string(),
+    }
 }
 
 /// The stored verification, repeated: the digest of the file's data first.
@@ -55,12 +81,24 @@ fn again(args: &Args, loaded: &Loaded) -> Result<Verification, Failure> {
 /// # Errors
 /// When one of them cannot be run.
 pub fn compare(loaded: &Loaded, args: &ModelArgs) -> Result<Verification, Failure> {
+    compare_values(loaded, args, &mut |_| {})
+}
+
+/// As [`compare`], and tells `observe` of every value that was compared.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_values(
+    loaded: &Loaded,
+    args: &ModelArgs,
+    observe: &mut dyn FnMut(&Divergence),
+) -> Result<Verification, Failure> {
     let converted = loaded.model.graph();
     let source = loaded.imported.as_ref().unwrap_or(converted);
     let _progress = Progress::unknown("verifying");
     let symbols = source.symbols();
     let dims = args.dims.iter().filter(|(name, _)| symbols.contains(name)).cloned().collect();
-    Ok(verify(source, converted, SEED, &VerifyOptions { dims, ..VerifyOptions::default() })?)
+    Ok(verify_values(source, converted, SEED, &VerifyOptions { dims, ..VerifyOptions::default() }, observe)?)
 }
 
 /// The error of a verification that did not pass.
@@ -80,7 +118,7 @@ pub fn check(v: &Verification) -> Result<(), Failure> {
         v.max_relative(),
         v.tolerance
     );
-    Err(Failure { json: v.to_json(), ..Failure::failed(message) })
+    Err(Failure { json: Box::new(v.to_json()), ..Failure::failed(message) })
 }
 
 /// A table of the outputs.

@@ -92,6 +92,8 @@ struct Detail {
     expected: Option<String>,
     found: Option<String>,
     help: Option<String>,
+    nearest: Option<String>,
+    shapes: Vec<String>,
     report: Option<Report>,
 }
 
@@ -105,6 +107,8 @@ impl ImportError {
             expected: None,
             found: None,
             help: None,
+            nearest: None,
+            shapes: Vec::new(),
             report: None,
         }))
     }
@@ -200,6 +204,22 @@ impl ImportError {
         self
     }
 
+    /// Names the nearest thing that is supported, if there is one and none is named.
+    #[must_use]
+    pub fn nearest(mut self, nearest: Option<impl fmt::Display>) -> Self {
+        self.0.nearest = self.0.nearest.or(nearest.map(|n| n.to_string()));
+        self
+    }
+
+    /// Adds the types of the inputs, unless they are there.
+    #[must_use]
+    pub fn with_shapes(mut self, shapes: Vec<String>) -> Self {
+        if self.0.shapes.is_empty() {
+            self.0.shapes = shapes;
+        }
+        self
+    }
+
     /// Who is to blame.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -230,12 +250,22 @@ impl ImportError {
         self.0.help.as_deref()
     }
 
+    /// The nearest thing that is supported.
+    pub fn nearest_text(&self) -> Option<&str> {
+        self.0.nearest.as_deref()
+    }
+
+    /// Types of the inputs, such as `f32[N, 28, 28, 1]`.
+    pub fn shapes(&self) -> &[String] {
+        &self.0.shapes
+    }
+
     /// Everything in the model that is not supported, if that is the reason.
     pub fn report(&self) -> Option<&Report> {
         self.0.report.as_ref()
     }
 
-    /// The error as JSON: `kind`, `message`, `location`, `expected`, `found`, `help`, `report` (absent parts are null).
+    /// The error as JSON: `kind`, `message`, `location`, `expected`, `found`, `help`, `nearest`, `inputs`, `report` (absent parts are null).
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "kind": self.kind().name(),
@@ -244,6 +274,8 @@ impl ImportError {
             "expected": self.expected_text(),
             "found": self.found_text(),
             "help": self.help_text(),
+            "nearest": self.nearest_text(),
+            "inputs": self.shapes(),
             "report": self.report().map(Report::to_json),
         })
     }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::detect::Format;
 use crate::error::ImportError;
 use crate::limits::Limits;
+use crate::own::{LayerLowering, OperatorLowering, OwnLayers, OwnOperators};
 
 /// The framework a Keras 1 model was trained with, which decides whether convolution kernels are flipped
 /// (Theano convolves, TensorFlow correlates).
@@ -30,11 +32,39 @@ impl FromStr for Keras1Backend {
     }
 }
 
+/// The library under a Keras 3 model. TensorFlow's adds the bias of a `channels_first` convolution along the last axis where that has
+/// as many elements as the bias (Keras 3.7 and later, see `docs/conformance.md`); the others add it along the channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keras3Backend {
+    /// Keras's default.
+    #[default]
+    TensorFlow,
+    /// JAX.
+    Jax,
+    /// PyTorch.
+    Torch,
+}
+
+impl FromStr for Keras3Backend {
+    type Err = ImportError;
+
+    fn from_str(name: &str) -> Result<Self, ImportError> {
+        match name.to_ascii_lowercase().as_str() {
+            "tensorflow" | "tf" => Ok(Self::TensorFlow),
+            "jax" => Ok(Self::Jax),
+            "torch" | "pytorch" => Ok(Self::Torch),
+            _ => Err(ImportError::invalid("unknown Keras backend").expected("tensorflow, jax or torch").found(name)),
+        }
+    }
+}
+
 /// The caller's choices; the default suits every model that is complete in itself.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Backend of a Keras 1 model whose file does not say it.
     pub keras1_backend: Option<Keras1Backend>,
+    /// Library under a Keras 3 model whose file does not say it; TensorFlow by default.
+    pub keras3_backend: Option<Keras3Backend>,
     /// Weights that belong to an architecture JSON.
     pub weights: Option<PathBuf>,
     /// Sizes for symbolic dimensions, by name.
@@ -51,6 +81,25 @@ pub struct ImportOptions {
     pub signature: Option<String>,
     /// Budgets.
     pub limits: Limits,
+    /// Keras layers of the program's own.
+    pub layers: OwnLayers,
+    /// Operators of the program's own.
+    pub operators: OwnOperators,
+}
+
+impl ImportOptions {
+    /// Says how layers of a class are imported that Keras does not have, or a `Lambda` layer (the class is `Lambda` then; the name
+    /// tells one from another). It goes before the importer's own table.
+    pub fn register_layer(&mut self, class: &str, lowering: Arc<dyn LayerLowering>) -> &mut Self {
+        self.layers.insert(class, lowering);
+        self
+    }
+
+    /// Says how an operator of a domain is imported. It goes before the importer's own table.
+    pub fn register_operator(&mut self, domain: &str, name: &str, lowering: Arc<dyn OperatorLowering>) -> &mut Self {
+        self.operators.insert(domain, name, lowering);
+        self
+    }
 }
 
 /// Where a graph came from; written into the converted file.

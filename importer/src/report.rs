@@ -26,7 +26,16 @@ pub struct Entry {
     pub count: usize,
     /// The first of them.
     pub example: Location,
+    /// Types of its inputs, such as `f32[N, 28, 28, 1]`, as far as they are known.
+    pub inputs: Vec<String>,
+    /// The nearest thing that is supported.
+    pub nearest: Option<String>,
+    /// Names of all of them, at most [`MAX_NODES`].
+    pub nodes: Vec<String>,
 }
+
+/// Most names of nodes that an entry lists.
+pub const MAX_NODES: usize = 1000;
 
 impl Report {
     /// Adds an error as an unsupported thing; errors of the same op and reason share an entry.
@@ -44,6 +53,9 @@ impl Report {
         let reason = full_reason(error);
         if let Some(entry) = entries.iter_mut().find(|e| e.op == op && e.reason == reason) {
             entry.count = entry.count.saturating_add(1);
+            if entry.nodes.len() < MAX_NODES {
+                entry.nodes.extend(error.location().node.clone());
+            }
             return;
         }
         entries.push(Entry {
@@ -52,6 +64,9 @@ impl Report {
             help: error.help_text().map(str::to_owned),
             count: 1,
             example: error.location().clone(),
+            inputs: error.shapes().to_vec(),
+            nearest: error.nearest_text().map(str::to_owned),
+            nodes: error.location().node.clone().into_iter().collect(),
         });
     }
 
@@ -92,13 +107,17 @@ impl Report {
         for (title, entries) in [("unsupported", &self.unsupported), ("warning", &self.warnings)] {
             for entry in entries {
                 let help = entry.help.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
-                let _ = writeln!(text, "{title}: {}x {}: {}{help}", entry.count, entry.example, entry.reason);
+                let inputs =
+                    if entry.inputs.is_empty() { String::new() } else { format!(" on {}", entry.inputs.join(", ")) };
+                let nearest = entry.nearest.as_ref().map(|n| format!("; nearest supported: {n}")).unwrap_or_default();
+                let (count, example, reason) = (entry.count, &entry.example, &entry.reason);
+                let _ = writeln!(text, "{title}: {count}x {example}{inputs}: {reason}{nearest}{help}");
             }
         }
         text
     }
 
-    /// `{"unsupported": [..], "warnings": [..]}`, each entry with `op`, `reason`, `help`, `count` and `example`.
+    /// `{"unsupported": [..], "warnings": [..]}`, each entry with `op`, `reason`, `help`, `count`, `example`, `inputs`, `nearest` and `nodes`.
     pub fn to_json(&self) -> Value {
         let list = |entries: &[Entry]| -> Vec<Value> {
             entries
@@ -106,7 +125,7 @@ impl Report {
                 .map(|e| {
                     json!({
                         "op": e.op, "reason": e.reason, "help": e.help, "count": e.count,
-                        "example": location_json(&e.example),
+                        "example": location_json(&e.example), "inputs": e.inputs, "nearest": e.nearest, "nodes": e.nodes,
                     })
                 })
                 .collect()

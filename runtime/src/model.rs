@@ -1,6 +1,7 @@
 //! A model: an immutable network that sessions run.
 
 use crate::format::{self, Limits};
+use crate::ops::custom::CustomOps;
 use crate::plan::PackCache;
 use crate::{Graph, Options, Result, Session};
 use std::path::Path;
@@ -33,14 +34,28 @@ impl Model {
     /// # Errors
     /// When the file cannot be read, or is not a valid `.pnn` file; the message says where.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self::new(format::open(path.as_ref(), &Limits::default())?))
+        Self::open_with(path, &CustomOps::default())
+    }
+    /// As [`Model::open`], for a model with custom ops, which the program has registered.
+    ///
+    /// # Errors
+    /// As [`Model::open`], and `Unsupported` when the model uses a custom op that is not registered.
+    pub fn open_with(path: impl AsRef<Path>, ops: &CustomOps) -> Result<Self> {
+        Ok(Self::new(format::open_with(path.as_ref(), &Limits::default(), ops)?))
     }
     /// Reads a `.pnn` file from memory (the weights are copied).
     ///
     /// # Errors
     /// When the bytes are not a valid `.pnn` file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Ok(Self::new(format::read(bytes, &Limits::default())?))
+        Self::from_bytes_with(bytes, &CustomOps::default())
+    }
+    /// As [`Model::from_bytes`], for a model with custom ops, which the program has registered.
+    ///
+    /// # Errors
+    /// As [`Model::open_with`].
+    pub fn from_bytes_with(bytes: &[u8], ops: &CustomOps) -> Result<Self> {
+        Ok(Self::new(format::read_with(bytes, &Limits::default(), ops)?))
     }
     /// A model of a graph made in the program.
     pub fn new(graph: Graph) -> Self {

@@ -2,6 +2,7 @@
 
 use crate::plan::arena::Arena;
 use crate::plan::{self, Observation, OutputPlace, Plan, Split, Target};
+use crate::preprocess::{Image, Preprocessing};
 use crate::threads::Team;
 use crate::view::View;
 use crate::{Bindings, DType, Dim, Element, Error, Graph, Model, Result, Tensor, Threads, Tuning, ValueId};
@@ -247,6 +248,18 @@ impl<'a> Session<'a> {
     pub fn run_tensors(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let views: Vec<View<'_>> = inputs.iter().map(View::from).collect();
         self.run(&views)?.iter().map(View::to_tensor).collect()
+    }
+    /// Runs on one picture: made ready as the model's metadata says ([`crate::Preprocessing`]) for its only input.
+    ///
+    /// # Errors
+    /// When the model has several inputs or one that takes no pictures, its metadata cannot be understood, and as [`Session::run`].
+    pub fn run_image(&mut self, image: &Image<'_>) -> Result<Vec<View<'_>>> {
+        let graph = self.model.graph();
+        let &[input] = graph.inputs() else {
+            return Err(Error::argument(format!("a picture fits one input, the model has {}", graph.inputs().len())));
+        };
+        let x = Preprocessing::of(graph)?.apply(image, graph.ty(input), None)?;
+        self.run(&[View::from(&x)])
     }
     /// Views of all outputs after a run.
     ///

@@ -4,7 +4,7 @@ mod image;
 pub mod npy;
 pub mod npz;
 
-pub use self::image::{Layout, Look, Preparation, picture, place};
+pub use self::image::{Layout, Look, is_picture, picture};
 
 use crate::failure::Failure;
 use crate::files::{self, MAX_BYTES};
@@ -37,7 +37,7 @@ pub fn open(path: &Path, wanted: &Wanted<'_>, look: &Look) -> Result<Tensor, Fai
         only(npz::read(&bytes, MAX_BYTES)?)
     } else if protobuf {
         protobuf_tensor(&bytes)
-    } else if image::is_picture(&bytes) {
+    } else if is_picture(&bytes) {
         picture(&bytes, wanted, look)
     } else {
         raw(&bytes, wanted)

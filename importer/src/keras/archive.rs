@@ -1,5 +1,6 @@
 //! `.keras` archives: a zip with `config.json`, `metadata.json` and `model.weights.h5`.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use zip::ZipArchive;
@@ -38,6 +39,13 @@ impl<'a> Archive<'a> {
         String::from_utf8(bytes)
             .map_err(|e| ImportError::format("the entry is not UTF-8").at_offset(e.utf8_error().valid_up_to() as u64))
             .map_err(|e| e.in_file(name))
+    }
+
+    /// All text entries whose names are wanted.
+    pub fn texts(&mut self, wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, String>> {
+        let names: Vec<String> =
+            self.zip.file_names().filter_map(|n| n.ok().map(std::borrow::Cow::into_owned)).collect();
+        names.into_iter().filter(|n| wanted(n)).map(|n| self.text(&n).map(|t| (n, t))).collect()
     }
 
     /// A binary entry.

@@ -1,8 +1,10 @@
 //! Convolutions. Kernels of Keras are `[k.., I / groups, O]`; those of Theano are rotated by 180 degrees, and Keras 1 keeps
 //! them `[O, I, k..]` in its `th` ordering.
 
+use pocketnn::graph::infer_node;
 use pocketnn::ops::conv::{Conv, ConvTranspose, Pads};
-use pocketnn::{Dim, ValueId};
+use pocketnn::ops::elementwise::BinaryKind;
+use pocketnn::{Dim, Op, ValueId};
 use serde_json::Value;
 
 use super::activation::finish;
@@ -171,12 +173,40 @@ fn conv(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     expect_kernel(&kernel, &window.size, filters)?;
     let weights = outer_first(&kernel, n)?;
     let weights = cx.array("kernel", weights)?;
-    let bias = bias(cx, filters)?;
     let pads = window.pads(&cx.shape(x))?;
     let op = Conv { strides: window.strides, dilations: window.dilations, pads, groups, ..Conv::default() };
-    let y = cx.node1(op, &[Some(x), Some(weights), bias])?;
+    let y = biased(cx, op, x, weights, filters, first)?;
     let y = finish(cx, y, 1)?;
     one(cx.to_last(y, first)?)
+}
+
+/// The product of a layer and its bias, which goes along the channels, or (see [`Lowering::displaced_bias`](super::lower::Lowering)) along
+/// the last axis.
+fn biased(
+    cx: &mut Cx<'_, '_>,
+    op: impl Into<Op>,
+    x: ValueId,
+    weights: ValueId,
+    channels: usize,
+    first: bool,
+) -> Result<ValueId> {
+    let op = op.into();
+    let bias = bias(cx, channels)?;
+    if let (Some(bias), true) = (bias, first && channels > 1 && cx.lw.displaced_bias) {
+        let facts = [Some(cx.lw.b.fact(x)), Some(cx.lw.b.fact(weights)), None];
+        let last = infer_node(&op, &facts, 1)?.first().and_then(|f| f.ty.shape.last().and_then(Dim::known));
+        if last == Some(channels) {
+            let warning = ImportError::unsupported(format!(
+                "Keras's TensorFlow backend adds the bias along the last axis, because it has as many elements as there are channels ({channels}); \
+                 the model is converted so"
+            ));
+            let help = "if JAX or PyTorch trained it, give --keras3-backend jax or torch";
+            cx.lw.report.add_warning(&warning.at_op(&cx.layer.class).at_node(&cx.name).help(help));
+            let y = cx.node1(op, &[Some(x), Some(weights), None])?;
+            return cx.binary(BinaryKind::Add, y, bias);
+        }
+    }
+    cx.node1(op, &[Some(x), Some(weights), bias])
 }
 
 /// The input as `[N, C, spatial..]`, and whether it was so.
@@ -217,7 +247,6 @@ fn conv_transpose(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     }
     let weights = outer_first(&kernel, n)?;
     let weights = cx.array("kernel", weights)?;
-    let bias = bias(cx, filters)?;
     let added = if cx.config.has("output_padding") { Some(cx.config.usizes("output_padding", n, 0)?) } else { None };
     let (mut begin, mut end, mut extra) = (Vec::new(), Vec::new(), Vec::new());
     for (i, (&stride, extent)) in window.strides.iter().zip(window.extents()).enumerate() {
@@ -235,7 +264,7 @@ fn conv_transpose(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         groups,
         ..ConvTranspose::default()
     };
-    let y = cx.node1(op, &[Some(x), Some(weights), bias])?;
+    let y = biased(cx, op, x, weights, filters, first)?;
     let y = finish(cx, y, 1)?;
     one(cx.to_last(y, first)?)
 }
@@ -284,10 +313,9 @@ fn depthwise(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let window = Window::of_conv(cx, n)?;
     cx.config.ignore(&["depth_multiplier", "filters", "groups"]);
     let (weights, groups, outputs) = depthwise_kernel(cx, "kernel", n)?;
-    let bias = bias(cx, outputs)?;
     let pads = window.pads(&cx.shape(x))?;
     let op = Conv { strides: window.strides, dilations: window.dilations, pads, groups, ..Conv::default() };
-    let y = cx.node1(op, &[Some(x), Some(weights), bias])?;
+    let y = biased(cx, op, x, weights, outputs, first)?;
     let y = finish(cx, y, 1)?;
     one(cx.to_last(y, first)?)
 }
@@ -310,8 +338,7 @@ fn separable(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let pointwise = cx.shaped("pointwise_kernel", &[ones.as_slice(), &[outputs, filters]].concat())?;
     let pointwise = outer_first(&pointwise, n)?;
     let pointwise = cx.array("pointwise_kernel", pointwise)?;
-    let bias = bias(cx, filters)?;
-    let y = cx.node1(Conv::default(), &[Some(y), Some(pointwise), bias])?;
+    let y = biased(cx, Conv::default(), y, pointwise, filters, first)?;
     let y = finish(cx, y, 1)?;
     one(cx.to_last(y, first)?)
 }

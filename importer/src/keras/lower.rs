@@ -1,9 +1,9 @@
 //! From a layer graph to a pocketnn graph: walks the calls, hands each to the function of its layer's row, collects what is
 //! not supported.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use pocketnn::{DType, Dim, GraphBuilder, ValueId};
+use pocketnn::{DType, Dim, GraphBuilder, Tensor, ValueId};
 use serde_json::Value;
 
 use super::call::{Cx, Item, Val};
@@ -13,6 +13,8 @@ use super::model::{Arg, Layer, Model, Reference};
 use super::rows::row;
 use super::weights::Weights;
 use crate::error::{ErrorKind, ImportError, Result};
+use crate::nearest::nearest;
+use crate::own::{LayerCall, LayerLowering};
 use crate::report::Report;
 
 /// How convolution kernels lie in the file.
@@ -36,8 +38,12 @@ pub struct Lowering<'f> {
     pub version: u8,
     /// Whether convolution kernels are flipped.
     pub kernels: Kernels,
+    /// The bias of a channels-first convolution goes along the last axis where that has as many elements.
+    pub displaced_bias: bool,
     /// What is not supported so far.
     pub report: Report,
+    /// Layers that the report names as refused.
+    pub refused: BTreeSet<String>,
     /// Outputs of layers by name, for choosing other outputs than the model's.
     pub named: HashMap<String, ValueId>,
 }
@@ -83,14 +89,23 @@ impl Lowering<'_> {
             let Some(layer) = model.layers.get(at.0) else { continue };
             let place = |e: ImportError| e.at_op(&layer.original).at_node(format!("{prefix}{}", layer.name));
             let call = model.call(at).map_err(place)?;
-            if let Some(error) = refusal(layer) {
-                self.report.add_unsupported(&place(error));
-                continue;
-            }
             let args: Option<Vec<Item>> = call.args.iter().map(|a| item(a, &values)).collect();
             let kwargs: Option<Vec<(String, Item)>> =
                 call.kwargs.iter().map(|(k, a)| Some((k.clone(), item(a, &values)?))).collect();
-            let (Some(args), Some(kwargs)) = (args, kwargs) else { continue };
+            let (Some(args), Some(kwargs)) = (args, kwargs) else {
+                values.extend(self.stand_ins(model, at).map(|v| (at, v)));
+                continue;
+            };
+            let mut given = Vec::new();
+            args.iter().chain(kwargs.iter().map(|(_, i)| i)).for_each(|i| i.tensors(&mut given));
+            let shapes: Vec<String> = given.iter().map(|v| self.b.ty(v.id).to_string()).collect();
+            if let Some(error) = refusal(layer) {
+                if self.refused.insert(format!("{prefix}{}", layer.name)) {
+                    self.report.add_unsupported(&place(error).with_shapes(shapes));
+                }
+                values.extend(self.stand_ins(model, at).map(|v| (at, v)));
+                continue;
+            }
             let none = Weights::default();
             let weights = weights.get(at.0).unwrap_or(&none);
             match self.layer(layer, weights, args, kwargs, prefix) {
@@ -98,9 +113,14 @@ impl Lowering<'_> {
                     self.name_outputs(&format!("{prefix}{}", layer.name), &outputs);
                     values.insert(at, outputs);
                 }
-                Ok(None) => {}
-                Err(error) if error.kind() == ErrorKind::Unsupported => self.report.add_unsupported(&place(error)),
-                Err(error) => return Err(place(error)),
+                Ok(None) => values.extend(self.stand_ins(model, at).map(|v| (at, v))),
+                Err(error) if error.kind() == ErrorKind::Unsupported => {
+                    self.report.add_unsupported(&place(error).with_shapes(shapes));
+                    values.extend(self.stand_ins(model, at).map(|v| (at, v)));
+                }
+                // What contradicts a value that only stands in for another is no news.
+                Err(_) if !self.report.unsupported().is_empty() => {}
+                Err(error) => return Err(place(error).with_shapes(shapes)),
             }
         }
         let output = |r: &Reference| values.get(&(r.layer, r.call)).map(|v| v.get(r.tensor).copied());
@@ -116,6 +136,18 @@ impl Lowering<'_> {
             }
         }
         Ok(Some(outputs))
+    }
+
+    /// Inputs of the types that the file notes for the outputs of a call that can't be lowered, so that what comes behind is looked at
+    /// too. The graph is thrown away.
+    fn stand_ins(&mut self, model: &Model, (layer, call): (usize, usize)) -> Option<Vec<Val>> {
+        let mut all = Vec::new();
+        let mut symbols = Symbols::default();
+        while let Some(d) = model.declared.get(&Reference { layer, call, tensor: all.len() }) {
+            let (dtype, shape) = (dtype_of(&d.dtype).ok()?, extents(&d.shape, "any", &mut symbols).ok()?);
+            all.push(Val::new(self.b.input("stand-in", dtype, shape)));
+        }
+        (!all.is_empty()).then_some(all)
     }
 
     /// Values of a layer carry its name, unless they are another layer's.
@@ -146,6 +178,9 @@ impl Lowering<'_> {
             let inner = nested_weights(model, weights);
             return self.model(model, &inner, &inputs, &format!("{name}/"));
         }
+        if let Some(own) = layer.lowering() {
+            return self.own(own, layer, weights, &args, &kwargs, &name).map(Some);
+        }
         let Some(row) = row(&layer.class) else {
             return Err(no_lowering(layer));
         };
@@ -161,6 +196,36 @@ impl Lowering<'_> {
     }
 }
 
+impl Lowering<'_> {
+    /// Lowers a layer by the program's own lowering.
+    fn own(
+        &mut self,
+        own: &dyn LayerLowering,
+        layer: &Layer,
+        weights: &Weights,
+        args: &[Item],
+        kwargs: &[(String, Item)],
+        name: &str,
+    ) -> Result<Vec<Val>> {
+        let mut inputs = Vec::new();
+        args.iter().chain(kwargs.iter().map(|(_, i)| i)).for_each(|i| i.tensors(&mut inputs));
+        let mut arrays = Vec::new();
+        for weight in own.weights(&layer.config) {
+            let array = weights.read(self.file, &weight.name).map_err(|e| e.at_attribute(&weight.name))?;
+            arrays.push((weight.name, Tensor::new(&array.shape, array.data)?));
+        }
+        let mut call = LayerCall {
+            builder: &mut self.b,
+            class: &layer.original,
+            name,
+            config: &layer.config,
+            inputs: inputs.iter().map(|v| v.id).collect(),
+            weights: arrays,
+        };
+        Ok(own.lower(&mut call)?.into_iter().map(Val::new).collect())
+    }
+}
+
 /// Weights of a nested model by layer.
 pub fn nested_weights(model: &Model, weights: &Weights) -> Vec<Weights> {
     super::weights::store_names(model).iter().map(|n| weights.scope(&format!("layers/{n}"))).collect()
@@ -168,24 +233,26 @@ pub fn nested_weights(model: &Model, weights: &Weights) -> Vec<Weights> {
 
 /// A layer that can't be imported whatever its arguments are.
 pub fn refusal(layer: &Layer) -> Option<ImportError> {
-    if layer.model.is_some() || layer.class == "InputLayer" {
+    if layer.model.is_some() || layer.class == "InputLayer" || layer.lowering().is_some() {
         return None;
     }
-    if layer.class == "Lambda" {
-        return Some(
-            ImportError::unsupported("a Lambda layer holds Python code")
-                .help("replace it by the layers or keras.ops calls it stands for and save the model again"),
-        );
+    if let Some((_, reason, help)) = super::refused::REFUSED.iter().find(|r| r.0 == layer.class) {
+        return Some(ImportError::unsupported(*reason).help(*help));
     }
     (layer.custom || row(&layer.class).is_none()).then(|| no_lowering(layer))
 }
 
 fn no_lowering(layer: &Layer) -> ImportError {
+    let known = super::rows::FAMILIES.iter().flat_map(|(_, rows)| rows.iter()).flat_map(|r| r.classes).copied();
+    let near = nearest(&layer.original, known);
     if layer.custom {
-        return ImportError::unsupported("a custom layer, which the file names but does not define")
-            .help("replace it by Keras's own layers or keras.ops calls and save the model again");
+        return ImportError::unsupported("a custom layer, which the file names but does not define").nearest(near).help(
+            "replace it by Keras's own layers or keras.ops calls and save the model again, or register a lowering in the program that imports it",
+        );
     }
     ImportError::unsupported("a layer without a lowering")
+        .nearest(near)
+        .help("replace it by layers of docs/support.md and save the model again, or register a lowering")
 }
 
 fn item(arg: &Arg, values: &HashMap<(usize, usize), Vec<Val>>) -> Option<Item> {
@@ -224,19 +291,25 @@ fn input_type(layer: &Layer, symbols: &mut Symbols) -> Result<(DType, Vec<Dim>)>
     {
         return Err(ImportError::unsupported("a sparse or ragged input"));
     }
+    let dims = extents(shape, &layer.name, symbols)?;
+    let dtype = layer.config.get("dtype").or_else(|| layer.config.get("input_dtype"));
+    let name = dtype.map_or(Ok("float32"), dtype_name)?;
+    Ok((dtype_of(name)?, dims))
+}
+
+/// Extents as the file has them; null becomes a symbol.
+fn extents(shape: &[Value], name: &str, symbols: &mut Symbols) -> Result<Vec<Dim>> {
     let mut dims = Vec::new();
     for (axis, d) in shape.iter().enumerate() {
         dims.push(match d {
-            Value::Null => symbols.next(axis, &layer.name),
+            Value::Null => symbols.next(axis, name),
             other => {
                 let n = other.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n < 1 << 40);
                 Dim::from(n.ok_or_else(|| super::config::wrong("batch_shape", "extents", other))?)
             }
         });
     }
-    let dtype = layer.config.get("dtype").or_else(|| layer.config.get("input_dtype"));
-    let name = dtype.map_or(Ok("float32"), dtype_name)?;
-    Ok((dtype_of(name)?, dims))
+    Ok(dims)
 }
 
 /// The name of a dtype or of a policy's compute type.

@@ -16,6 +16,7 @@ mod call;
 mod config;
 mod conv;
 mod dense;
+mod front;
 mod hdf5;
 mod lower;
 mod merge;
@@ -26,14 +27,16 @@ mod ops;
 mod pool;
 mod preprocess;
 mod recurrent;
+mod refused;
 mod resize;
 mod rows;
 mod shape;
+pub(crate) mod support;
 mod tf_ops;
 mod weights;
 mod wrapper;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use pocketnn::{Graph, GraphBuilder, ValueId};
@@ -47,7 +50,7 @@ use model::{Layer, Model};
 use crate::detect::Format;
 use crate::error::{ImportError, Result};
 use crate::limits::Budget;
-use crate::options::{ImportOptions, Keras1Backend};
+use crate::options::{ImportOptions, Keras1Backend, Keras3Backend};
 use crate::report::Report;
 
 /// An imported model.
@@ -91,7 +94,8 @@ fn archive(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imp
     }
     let weights = archive.bytes("model.weights.h5")?;
     let file = File::open(weights, budget).map_err(|e| e.in_file("model.weights.h5"))?;
-    convert(&config, Some(&file), &writer, options, budget)
+    let vocabularies = archive.texts(|name| name.starts_with("assets/") && name.ends_with("/vocabulary.txt"))?;
+    convert(&config, Some(&file), &vocabularies, &writer, options, budget)
 }
 
 fn whole_hdf5(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imported> {
@@ -102,7 +106,7 @@ fn whole_hdf5(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<
     };
     let config = json(&config).map_err(|e| e.at_attribute("model_config"))?;
     let writer = hdf5_writer(&file)?;
-    convert(&config, Some(&file), &writer, options, budget)
+    convert(&config, Some(&file), &BTreeMap::new(), &writer, options, budget)
 }
 
 fn hdf5_writer(file: &File<'_>) -> Result<Writer> {
@@ -140,7 +144,7 @@ fn architecture(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Resul
     let text = |key: &str| config.get(key).and_then(Value::as_str).map(str::to_owned);
     writer.version = text("keras_version").or(writer.version);
     writer.backend = writer.backend.or(text("backend"));
-    convert(&config, Some(&file), &writer, options, budget)
+    convert(&config, Some(&file), &BTreeMap::new(), &writer, options, budget)
 }
 
 fn json(text: &str) -> Result<Value> {
@@ -174,9 +178,22 @@ fn kernels(writer: &Writer, version: u8, options: &ImportOptions) -> Kernels {
     }
 }
 
+/// Whether `keras.ops.add` under this file takes a bias for one of the last axis where the extents allow it: TensorFlow's does since
+/// Keras 3.7, as it hands the sum to `tf.nn.bias_add`.
+fn displaced_bias(writer: &Writer, options: &ImportOptions) -> bool {
+    let mut parts = writer.version.as_deref().unwrap_or_default().split('.').map(str::parse::<u32>);
+    let since = matches!((parts.next(), parts.next()), (Some(Ok(3)), Some(Ok(minor))) if minor >= 7);
+    let tensorflow = match writer.backend.as_deref() {
+        Some(name) => name == "tensorflow",
+        None => options.keras3_backend.unwrap_or_default() == Keras3Backend::TensorFlow,
+    };
+    since && tensorflow
+}
+
 fn convert(
     config: &Value,
     file: Option<&File<'_>>,
+    vocabularies: &BTreeMap<String, String>,
     writer: &Writer,
     options: &ImportOptions,
     budget: &Budget,
@@ -185,37 +202,59 @@ fn convert(
         return Err(ImportError::unsupported("other inputs than the model's own").at_attribute("feed"));
     }
     let version = major(writer, config);
-    let model = Model::parse(config, version, 0, budget)?;
-    let mut report = Report::default();
-    refuse_unknown(&model, "", &mut report);
-    report.check()?;
+    let mut model = Model::parse(config, version, 0, budget)?;
+    model.attach(&options.layers);
+    weights::read_vocabularies(&mut model, "assets/layers", vocabularies);
     let weights = match file {
-        Some(file) => weights::assign(&model, file, |l: &Layer| rows::slots(l, version))?,
+        Some(file) => {
+            weights::assign(&model, file, |l: &Layer| rows::slots(l, version)).map_err(|e| refused(&model, e))?
+        }
         None => Vec::new(),
     };
     let b = GraphBuilder::new(&model.name);
     let kernels = kernels(writer, version, options);
-    let mut lowering = Lowering { b, file, version, kernels, report, named: HashMap::new() };
-    let inputs = lowering.inputs(&model)?;
-    let outputs = lowering.model(&model, &weights, &inputs, "")?;
+    let displaced_bias = displaced_bias(writer, options);
+    let mut lowering = Lowering {
+        b,
+        file,
+        version,
+        kernels,
+        displaced_bias,
+        report: Report::default(),
+        refused: BTreeSet::new(),
+        named: HashMap::new(),
+    };
+    let inputs = lowering.inputs(&model).map_err(|e| refused(&model, e))?;
+    let outputs = lowering.model(&model, &weights, &inputs, "").map_err(|e| refused(&model, e))?;
+    refuse_unknown(&model, "", &mut lowering.report, &lowering.refused);
     lowering.report.check()?;
     let outputs = outputs.ok_or_else(|| ImportError::invalid("an output is not computed"))?;
     let outputs = chosen(&lowering, options, outputs.iter().map(|v| v.id).collect())?;
     let sources: Vec<ValueId> = inputs.iter().map(|v| v.id).collect();
-    let graph = finish(lowering.b, &sources, &outputs)?;
+    let mut graph = finish(lowering.b, &sources, &outputs)?;
+    if let Some(p) = front::preprocessing(&model) {
+        graph.meta.insert("preprocessing".to_owned(), p.to_json());
+    }
     let producer = writer.version.as_ref().map(|v| format!("keras {v}"));
     Ok(Imported { graph, report: lowering.report, producer })
 }
 
-/// Layers without a lowering, also those whose inputs are not supported and those of nested models.
-fn refuse_unknown(model: &Model, prefix: &str, report: &mut Report) {
+/// The list of refused layers, where there are some, goes before another error.
+fn refused(model: &Model, error: ImportError) -> ImportError {
+    let mut report = Report::default();
+    refuse_unknown(model, "", &mut report, &BTreeSet::new());
+    report.check().err().unwrap_or(error)
+}
+
+/// Layers without a lowering that were not met: those whose inputs are not supported, and those that no output needs.
+fn refuse_unknown(model: &Model, prefix: &str, report: &mut Report, met: &BTreeSet<String>) {
     for layer in &model.layers {
         let name = format!("{prefix}{}", layer.name);
-        if let Some(error) = lower::refusal(layer) {
+        if let Some(error) = lower::refusal(layer).filter(|_| !met.contains(&name)) {
             report.add_unsupported(&error.at_op(&layer.original).at_node(&name));
         }
         if let Some(inner) = &layer.model {
-            refuse_unknown(inner, &format!("{name}/"), report);
+            refuse_unknown(inner, &format!("{name}/"), report, met);
         }
     }
 }

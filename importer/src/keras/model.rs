@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::names;
 use crate::error::{ImportError, Result};
 use crate::limits::Budget;
+use crate::own::{LayerLowering, OwnLayers};
 
 /// Output `tensor` of call `call` of layer `layer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +60,8 @@ pub struct Layer {
     pub class: String,
     /// Class as the file calls it.
     pub original: String,
+    /// Name under which the class was registered with Keras, such as `package>Class`; else the class.
+    pub registered: String,
     /// Unique name within its model.
     pub name: String,
     /// Configuration.
@@ -69,6 +72,8 @@ pub struct Layer {
     pub calls: Vec<Call>,
     /// The inner model, if the layer is one.
     pub model: Option<Box<Model>>,
+    /// Layers of the program's own, of which this one may be or hold one.
+    pub own: OwnLayers,
 }
 
 impl Layer {
@@ -94,11 +99,28 @@ impl Layer {
             custom: is_custom(value),
             config: if nested { Map::new() } else { names::fields(&class, version, fields) },
             class,
+            registered: value.get("registered_name").and_then(Value::as_str).unwrap_or(&original).to_owned(),
             original,
             name,
             calls: Vec::new(),
             model,
+            own: OwnLayers::default(),
         })
+    }
+}
+
+impl Layer {
+    /// The program's lowering of this layer.
+    pub fn lowering(&self) -> Option<&dyn LayerLowering> {
+        self.own.get(&self.registered).or_else(|| self.own.get(&self.original)).map(AsRef::as_ref)
+    }
+
+    /// Hands the program's layers to this layer and those inside.
+    pub fn attach(&mut self, own: &OwnLayers) {
+        self.own = own.clone();
+        if let Some(model) = &mut self.model {
+            model.attach(own);
+        }
     }
 }
 
@@ -115,6 +137,17 @@ pub struct Model {
     pub outputs: Vec<Reference>,
     /// Shape of the input of a sequential model that has no input layer, batch first.
     pub input_shape: Option<Vec<Value>>,
+    /// Element type and shape of tensors, where the file notes them beside references (Keras 3).
+    pub declared: BTreeMap<Reference, Declared>,
+}
+
+/// A type as the file has it.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Name of the element type.
+    pub dtype: String,
+    /// Extents; null where any number fits.
+    pub shape: Vec<Value>,
 }
 
 impl Model {
@@ -130,6 +163,11 @@ impl Model {
                 .at_op(class)
                 .help("subclassed models hold Python code; rebuild it as a functional model, load the weights and save that")),
         }
+    }
+
+    /// Hands the program's layers to all layers.
+    pub fn attach(&mut self, own: &OwnLayers) {
+        self.layers.iter_mut().for_each(|l| l.attach(own));
     }
 
     /// Calls in an order in which they can run, only those that the outputs need.
@@ -240,7 +278,14 @@ fn sequential(value: &Value, config: &Value, version: u8, depth: u32, budget: &B
         previous = Some(Reference { layer: i, call: 0, tensor: 0 });
     }
     let first = Reference { layer: 0, call: 0, tensor: 0 };
-    Ok(Model { name, layers, inputs: vec![first], outputs: previous.into_iter().collect(), input_shape })
+    Ok(Model {
+        name,
+        layers,
+        inputs: vec![first],
+        outputs: previous.into_iter().collect(),
+        input_shape,
+        declared: BTreeMap::new(),
+    })
 }
 
 /// Shape of a layer's input if its configuration says it; looked for in the first layer that says anything.
@@ -287,11 +332,13 @@ fn input_layer(layers: &[Layer], shape: Option<&[Value]>) -> Layer {
     Layer {
         class: "InputLayer".to_owned(),
         original: "InputLayer".to_owned(),
+        registered: "InputLayer".to_owned(),
         name: named.unwrap_or_else(|| "input".to_owned()),
         config,
         custom: false,
         calls: Vec::new(),
         model: None,
+        own: OwnLayers::default(),
     }
 }
 
@@ -333,7 +380,9 @@ fn functional(_value: &Value, config: &Value, version: u8, depth: u32, budget: &
     };
     let (inputs, outputs) = (ends("input_layers")?, ends("output_layers")?);
     let name = config.get("name").and_then(Value::as_str).unwrap_or("model").to_owned();
-    Ok(Model { name, layers, inputs, outputs, input_shape: None })
+    let mut declared = BTreeMap::new();
+    list.iter().filter_map(|l| l.get("inbound_nodes")).for_each(|v| reader.declared(v, &mut declared));
+    Ok(Model { name, layers, inputs, outputs, input_shape: None, declared })
 }
 
 fn inbound(layer: &Value) -> Option<&Vec<Value>> {
@@ -405,6 +454,22 @@ impl Reader<'_> {
             }
             Value::Object(map) => map.values().try_for_each(|v| self.ends(v, version, into)),
             other => Err(invalid("not a reference to a layer of the model").found(other)),
+        }
+    }
+
+    /// Notes the types beside the references inside a value. JSON nesting is bounded by the parser.
+    fn declared(&self, value: &Value, into: &mut BTreeMap<Reference, Declared>) {
+        if let Some(at) = keras_tensor(value).and_then(|h| self.triple(h)) {
+            let dtype = value.pointer("/config/dtype").and_then(Value::as_str);
+            let shape = value.pointer("/config/shape").map(super::config::plain);
+            if let (Ok(at), Some(dtype), Some(Value::Array(shape))) = (self.argument_reference(at), dtype, shape) {
+                into.insert(at, Declared { dtype: dtype.to_owned(), shape });
+            }
+        }
+        match value {
+            Value::Array(list) => list.iter().for_each(|v| self.declared(v, into)),
+            Value::Object(map) => map.values().for_each(|v| self.declared(v, into)),
+            _ => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Classes that changed their name.
-const CLASSES: &[(&str, &str)] = &[
+pub const CLASSES: &[(&str, &str)] = &[
     ("AtrousConvolution1D", "Conv1D"),
     ("AtrousConvolution2D", "Conv2D"),
     ("Conv2D_Transpose", "Conv2DTranspose"),

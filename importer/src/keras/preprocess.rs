@@ -2,11 +2,11 @@
 
 use pocketnn::ops::activation::Activation;
 use pocketnn::ops::elementwise::BinaryKind;
-use pocketnn::ops::gather::OneHot;
+use pocketnn::ops::gather::{Gather, OneHot};
 use pocketnn::ops::reduce::ReduceKind;
 use pocketnn::{DType, ValueId};
 
-use super::call::{Cx, Val, int, one};
+use super::call::{Cx, Item, Val, int, one};
 use super::model::Layer;
 use super::rows::Row;
 use super::weights::Slot;
@@ -18,10 +18,11 @@ pub const ROWS: &[Row] = &[
     Row::new(&["Normalization"], normalization_slots, normalization),
     Row::plain(&["Discretization"], discretization),
     Row::plain(&["CategoryEncoding"], category_encoding),
+    Row::plain(&["IntegerLookup"], integer_lookup),
+    Row::plain(&["AutoContrast"], auto_contrast),
     Row::plain(
         &[
             "AugMix",
-            "AutoContrast",
             "CutMix",
             "MixUp",
             "RandAugment",
@@ -44,15 +45,13 @@ pub const ROWS: &[Row] = &[
             "RandomShear",
             "RandomTranslation",
             "RandomZoom",
+            "Solarization",
         ],
         random,
     ),
 ];
 
 fn random(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
-    if cx.layer.class == "AutoContrast" {
-        return Err(ImportError::unsupported("a layer without a lowering"));
-    }
     let fields: Vec<String> = cx.config.map().keys().cloned().collect();
     cx.config.ignore(&fields.iter().map(String::as_str).collect::<Vec<_>>());
     Ok(vec![cx.input()?])
@@ -100,12 +99,15 @@ fn normalization(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
             .found(variance.len()));
     }
     let mut shape = vec![1usize; rank];
-    if mean.len() > 1 {
-        for &axis in &axes {
-            let extent = cx.known(x, axis)?;
-            if let Some(d) = shape.get_mut(axis) {
-                *d = extent;
-            }
+    // Statistics of fewer axes than are kept are those of the last ones.
+    let mut left = mean.len();
+    let mut kept = axes.clone();
+    kept.sort_unstable();
+    for &axis in kept.iter().rev().take_while(|_| mean.len() > 1) {
+        let extent = cx.known(x, axis)?;
+        if let (Some(d), true) = (shape.get_mut(axis), left.is_multiple_of(extent.max(1)) && left > 1) {
+            *d = extent;
+            left /= extent.max(1);
         }
     }
     if let Some(v) = variance.iter().find(|v| v.is_nan() || **v < 0.0) {
@@ -132,43 +134,150 @@ fn discretization(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let boundaries = cx.config.f32s("bin_boundaries")?.unwrap_or_default();
     cx.config.ignore(&["num_bins", "epsilon"]);
     if boundaries.is_empty() {
-        return Err(ImportError::unsupported("bins that are kept as state").at_attribute("bin_boundaries"));
+        return Err(ImportError::unsupported("bins that are kept as state")
+            .at_attribute("bin_boundaries")
+            .nearest(Some("bins given as `bin_boundaries`"))
+            .help("save the model again with Keras 3, which writes the bins it found into the file"));
     }
-    if cx.config.text("output_mode", "int")? != "int" {
-        return Err(ImportError::unsupported("output mode").at_attribute("output_mode"));
-    }
+    let mode = cx.config.text("output_mode", "int")?;
+    let depth = boundaries.len().saturating_add(1);
     let boundaries = cx.constant("boundaries", &[boundaries.len()], boundaries)?;
     let wide = cx.unsqueeze(x, &[-1])?;
     let above = cx.binary(BinaryKind::Ge, wide, boundaries)?;
     let above = cx.cast(above, DType::I32)?;
-    one(cx.reduce(ReduceKind::Sum, above, &[-1], false)?)
+    let bins = cx.reduce(ReduceKind::Sum, above, &[-1], false)?;
+    one(if mode == "int" { bins } else { encode(cx, bins, depth, &mode, None)? })
 }
 
 fn category_encoding(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let x = cx.input()?.id;
     let tokens = cx.config.usize("num_tokens")?;
     let mode = cx.config.text("output_mode", "multi_hot")?;
-    if cx.arg(1, "count_weights").is_some() {
-        return Err(ImportError::unsupported("weighted counts").at_attribute("count_weights"));
-    }
+    let weights = match cx.arg(1, "count_weights") {
+        Some(Item::Tensor(v)) => Some(cx.float(v.id)?),
+        Some(_) => return Err(ImportError::unsupported("weights that are no tensor").at_attribute("count_weights")),
+        None => None,
+    };
+    one(encode(cx, x, tokens, &mode, weights)?)
+}
+
+/// Integers as vectors of `depth`: `one_hot`, `multi_hot` or (weighted) `count` over the last axis.
+fn encode(cx: &mut Cx<'_, '_>, x: ValueId, depth: usize, mode: &str, weights: Option<ValueId>) -> Result<ValueId> {
     let x = cx.cast(x, DType::I64)?;
-    let hot = one_hot(cx, x, tokens)?;
+    let hot = one_hot(cx, x, depth)?;
     let rank = cx.rank(x);
-    let y = match mode.as_str() {
+    match mode {
         // A last axis of extent 1 is replaced by the encoding, otherwise the encoding gets an axis of its own.
-        "one_hot" if rank > 1 && cx.known(x, rank.saturating_sub(1)).is_ok_and(|n| n == 1) => cx.squeeze(hot, &[-2])?,
-        "one_hot" => hot,
-        "multi_hot" if rank == 1 => hot,
-        "multi_hot" => cx.reduce(ReduceKind::Max, hot, &[-2], false)?,
-        "count" if rank == 1 => hot,
-        "count" => cx.reduce(ReduceKind::Sum, hot, &[-2], false)?,
-        other => {
-            return Err(ImportError::unsupported("output mode")
-                .found(format!("`{other}`"))
-                .at_attribute("output_mode"));
+        "one_hot" if rank > 1 && cx.known(x, rank.saturating_sub(1)).is_ok_and(|n| n == 1) => cx.squeeze(hot, &[-2]),
+        "one_hot" => Ok(hot),
+        "multi_hot" if rank == 1 => Ok(hot),
+        "multi_hot" => cx.reduce(ReduceKind::Max, hot, &[-2], false),
+        "count" => {
+            let hot = match weights {
+                Some(w) => {
+                    let w = cx.unsqueeze(w, &[-1])?;
+                    cx.binary(BinaryKind::Mul, hot, w)?
+                }
+                None => hot,
+            };
+            if rank == 1 { Ok(hot) } else { cx.reduce(ReduceKind::Sum, hot, &[-2], false) }
+        }
+        other => Err(ImportError::unsupported("output mode")
+            .found(format!("`{other}`"))
+            .at_attribute("output_mode")
+            .nearest(Some("`one_hot`, `multi_hot` or `count`"))),
+    }
+}
+
+/// Largest vocabulary of integers.
+const MAX_VOCABULARY: usize = 1 << 20;
+
+/// Position of an integer in the vocabulary, behind the mask token and the buckets of unknown ones; or back.
+fn integer_lookup(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
+    let x = cx.input()?.id;
+    let Some(vocabulary) = cx.config.i64s("vocabulary")? else {
+        return Err(ImportError::unsupported("a vocabulary that is not in the file")
+            .at_attribute("vocabulary")
+            .help("give the vocabulary to the layer's constructor and save the model again"));
+    };
+    cx.bounded(vocabulary.len(), MAX_VOCABULARY, "words of a vocabulary")?;
+    cx.config.ignore(&["oov_token", "vocabulary_dtype", "vocabulary_size", "oov_method", "sparse"]);
+    let mode = cx.config.text("output_mode", "int")?;
+    let mask = cx.config.get("mask_token").map(|v| super::config::to_i64("mask_token", v)).transpose()?;
+    let buckets = cx.config.i64_or("num_oov_indices", 1)?;
+    let masked = i64::from(mask.is_some() && mode == "int");
+    let start = masked.saturating_add(buckets);
+    let x = cx.cast(x, DType::I64)?;
+    if cx.config.bool("invert", false)? {
+        let unknown = cx.config.i64_or("oov_token", -1)?;
+        let head = mask.filter(|_| masked == 1).into_iter();
+        let all: Vec<i64> =
+            head.chain((0..buckets.clamp(0, 1)).map(|_| unknown)).chain(vocabulary.iter().copied()).collect();
+        let all = cx.lw.b.integers(&all);
+        return one(cx.op(Gather { axis: 0 }, &[all, x])?);
+    }
+    let words = cx.lw.b.integers(&vocabulary);
+    let places: Vec<i64> = (1..=int(vocabulary.len())).collect();
+    let places = cx.lw.b.integers(&places);
+    let wide = cx.unsqueeze(x, &[-1])?;
+    let same = cx.binary(BinaryKind::Eq, wide, words)?;
+    let same = cx.cast(same, DType::I64)?;
+    let place = cx.binary(BinaryKind::Mul, same, places)?;
+    let place = cx.reduce(ReduceKind::Max, place, &[-1], false)?;
+    let (zero, before) = (cx.scalar_like(0.0, x)?, cx.scalar_like(start.saturating_sub(1) as f64, x)?);
+    let known = cx.binary(BinaryKind::Gt, place, zero)?;
+    let found = cx.binary(BinaryKind::Add, place, before)?;
+    let first = cx.scalar_like(masked as f64, x)?;
+    let unknown = match buckets {
+        0 => cx.scalar_like(-1.0, x)?,
+        1 => first,
+        _ => {
+            let buckets = cx.scalar_like(buckets as f64, x)?;
+            let bucket = cx.binary(BinaryKind::Mod, x, buckets)?;
+            cx.binary(BinaryKind::Add, bucket, first)?
         }
     };
-    one(y)
+    let mut y = cx.select(known, found, unknown)?;
+    if let (Some(mask), 1) = (mask, masked) {
+        let mask = cx.lw.b.scalar(mask);
+        let is_mask = cx.binary(BinaryKind::Eq, x, mask)?;
+        y = cx.select(is_mask, zero, y)?;
+    }
+    if mode == "int" {
+        return one(y);
+    }
+    let own = usize::try_from(start).unwrap_or(0).saturating_add(vocabulary.len());
+    let padded = cx.config.bool("pad_to_max_tokens", false)?;
+    let depth = if padded { cx.config.usize("max_tokens")? } else { own };
+    cx.config.ignore(&["max_tokens"]);
+    one(encode(cx, y, depth, &mode, None)?)
+}
+
+/// The values of each image and channel are spread over the whole range.
+fn auto_contrast(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
+    let x = cx.x()?;
+    cx.expect_rank(x, 4)?;
+    let range = cx.config.f32s("value_range")?.unwrap_or_else(|| vec![0.0, 255.0]);
+    let &[low, high] = range.as_slice() else {
+        return Err(ImportError::invalid("a range is two numbers").at_attribute("value_range"));
+    };
+    cx.config.ignore(&["data_format", "bounding_box_format"]);
+    let to_pixels = 255.0 / (high - low);
+    let pixels = cx.activate(Activation::Linear { a: to_pixels, b: -low * to_pixels }, x)?;
+    let least = cx.reduce(ReduceKind::Min, pixels, &[1, 2], true)?;
+    let most = cx.reduce(ReduceKind::Max, pixels, &[1, 2], true)?;
+    let spread = cx.binary(BinaryKind::Sub, most, least)?;
+    let full = cx.scalar_like(255.0, pixels)?;
+    let scale = cx.binary(BinaryKind::Div, full, spread)?;
+    let from_low = cx.binary(BinaryKind::Mul, least, scale)?;
+    let scaled = cx.binary(BinaryKind::Mul, pixels, scale)?;
+    let shifted = cx.binary(BinaryKind::Sub, scaled, from_low)?;
+    let clipped = cx.activate(Activation::Clamp { lo: 0.0, hi: 255.0 }, shifted)?;
+    let back = cx.activate(Activation::Linear { a: 1.0 / to_pixels, b: low }, clipped)?;
+    // An even image has no contrast and stays as it is.
+    let zero = cx.scalar_like(0.0, pixels)?;
+    let even = cx.binary(BinaryKind::Eq, spread, zero)?;
+    one(cx.select(even, x, back)?)
 }
 
 fn one_hot(cx: &mut Cx<'_, '_>, x: ValueId, depth: usize) -> Result<ValueId> {

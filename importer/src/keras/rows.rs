@@ -52,6 +52,8 @@ pub const FAMILIES: &[(&str, &[Row])] = &[
     ("merge", super::merge::ROWS),
     ("norm", super::norm::ROWS),
     ("ops", super::ops::ROWS),
+    ("ops", super::ops::arrays::ROWS),
+    ("ops", super::ops::numpy::ROWS),
     ("pool", super::pool::ROWS),
     ("preprocess", super::preprocess::ROWS),
     ("recurrent", super::recurrent::ROWS),
@@ -75,8 +77,15 @@ pub fn slots(layer: &Layer, version: u8) -> Result<Vec<Slot>> {
         }
         return Ok(all);
     }
-    let Some(row) = row(&layer.class) else { return Ok(Vec::new()) };
-    let mut slots = (row.slots)(layer, version)?;
+    let mut slots = match (layer.lowering(), row(&layer.class)) {
+        (Some(own), _) => own
+            .weights(&layer.config)
+            .into_iter()
+            .map(|w| if w.trainable { Slot::new(&w.name) } else { Slot::fixed(&w.name) })
+            .collect(),
+        (None, Some(row)) => (row.slots)(layer, version)?,
+        (None, None) => return Ok(Vec::new()),
+    };
     if layer.config.get("trainable") == Some(&serde_json::Value::Bool(false)) {
         slots.iter_mut().for_each(|s| s.trainable = false);
     }

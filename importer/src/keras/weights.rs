@@ -87,6 +87,25 @@ fn snake_case(class: &str) -> String {
     second.to_ascii_lowercase()
 }
 
+/// Puts the vocabularies that an archive keeps as texts, one integer a line, into the configurations of their layers.
+pub fn read_vocabularies(model: &mut Model, folder: &str, texts: &BTreeMap<String, String>) {
+    if texts.is_empty() {
+        return;
+    }
+    let names = store_names(model);
+    for (layer, name) in model.layers.iter_mut().zip(names) {
+        let place = format!("{folder}/{name}");
+        if let Some(inner) = &mut layer.model {
+            read_vocabularies(inner, &format!("{place}/layers"), texts);
+        }
+        let Some(text) = texts.get(&format!("{place}/vocabulary.txt")) else { continue };
+        let words: Option<Vec<i64>> = text.lines().map(|l| l.trim().parse().ok()).collect();
+        if let Some(words) = words.filter(|_| layer.config.get("vocabulary").is_none_or(serde_json::Value::is_null)) {
+            layer.config.insert("vocabulary".to_owned(), words.into());
+        }
+    }
+}
+
 /// Where each slot of a layer lies in the file.
 #[derive(Clone, Debug, Default)]
 pub struct Weights {

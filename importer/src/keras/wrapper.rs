@@ -21,6 +21,7 @@ pub const ROWS: &[Row] = &[
 pub fn inner(layer: &Layer, key: &str, version: u8) -> Result<Layer> {
     let value = layer.config.get(key).ok_or_else(|| super::config::missing(key))?;
     let mut inner = Layer::parse(value, version, 1, &Budget::default()).map_err(|e| e.at_attribute(key))?;
+    inner.attach(&layer.own);
     if layer.config.get("trainable") == Some(&Value::Bool(false)) {
         inner.config.insert("trainable".to_owned(), Value::Bool(false));
     }

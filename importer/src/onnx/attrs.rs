@@ -4,6 +4,8 @@
 
 use std::cell::Cell;
 
+use serde_json::{Map, Value as Json};
+
 use super::proto::{Attribute, AttributeValue, Graph, RawTensor, SparseTensor};
 use crate::error::{ImportError, Result};
 
@@ -66,6 +68,32 @@ impl<'a> Attrs<'a> {
                 (e.name, e.value)
             })
             .collect()
+    }
+
+    /// All attributes as JSON; each counts as read.
+    ///
+    /// # Errors
+    /// `Unsupported` for tensors and graphs.
+    pub fn json(&self) -> Result<Map<String, Json>> {
+        let text = |s: &[u8]| Json::from(String::from_utf8_lossy(s));
+        let each = |e: &Entry<'_>| {
+            e.read.set(true);
+            let value = match e.value {
+                AttributeValue::Int(x) => Json::from(*x),
+                AttributeValue::Float(x) => Json::from(*x),
+                AttributeValue::String(x) => text(x),
+                AttributeValue::Ints(x) => Json::from(x.clone()),
+                AttributeValue::Floats(x) => Json::from(x.clone()),
+                AttributeValue::Strings(x) => x.iter().map(|s| text(s)).collect(),
+                AttributeValue::Zero => Json::Null,
+                _ => {
+                    return Err(ImportError::unsupported("an attribute of an own operator is no number or text")
+                        .at_attribute(e.name));
+                }
+            };
+            Ok((e.name.to_owned(), value))
+        };
+        self.entries.iter().map(each).collect()
     }
 
     fn value(&self, name: &str) -> Result<Option<&'a AttributeValue>> {

@@ -416,13 +416,19 @@ impl<'m> Walker<'m> {
             });
         }
         let attrs = Attrs::new(&n.attributes, &env.arguments)?;
+        if let Some(own) = self.options.operators.get(&n.domain, &n.op_type) {
+            return if lost { Ok(None) } else { self.own(own.as_ref(), n, &inputs, &attrs).map(Some) };
+        }
         let Some(row) = registry::find(&n.domain, &n.op_type) else {
             let function =
                 self.functions.iter().find(|f| f.domain == n.domain && f.name == n.op_type && f.overload == n.overload);
             return match function {
                 Some(_) if lost => Ok(None),
                 Some(f) => self.call(f, inputs, &attrs).map(Some),
-                None => Err(ImportError::unsupported("this operator is not supported")),
+                None => {
+                    Err(ImportError::unsupported("this operator is not supported")
+                        .nearest(registry::nearest(&n.op_type)))
+                }
             };
         };
         let since = self.since(row, env)?;

@@ -36,6 +36,7 @@ mod ml;
 mod movement;
 mod node;
 mod norm;
+mod own;
 mod pad;
 mod pool;
 mod proto;
@@ -52,6 +53,7 @@ mod scope;
 mod signal;
 mod softmax;
 mod stateful;
+mod support;
 mod tensor;
 mod text;
 mod training;
@@ -59,6 +61,7 @@ mod value;
 mod window;
 mod wire;
 
+pub(crate) use support::support;
 pub use value::{ValueKind, read_tensor, read_value, write_tensor, write_value};
 
 use std::path::Path;

@@ -69,6 +69,11 @@ pub(super) fn find(domain: &str, name: &str) -> Option<&'static Row> {
     })
 }
 
+/// The operator whose name is nearest to this one.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    crate::nearest::nearest(name, FAMILIES.iter().copied().flatten().map(|r| r.name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,8 @@ pub(super) struct Lockstep<'g> {
     pub compared: usize,
     /// Values that were not, to save memory.
     pub skipped: usize,
+    /// Every value that was compared.
+    pub values: Vec<Divergence>,
     /// The first node of the source whose value differs.
     pub first: Option<(usize, Divergence)>,
 }
@@ -58,6 +60,7 @@ impl<'g> Lockstep<'g> {
             max_bytes,
             tolerance,
             compared: 0,
+            values: Vec::new(),
             skipped: 0,
             first: None,
         })
@@ -84,10 +87,11 @@ impl<'g> Lockstep<'g> {
             if want.shape() == y.shape() && want.dtype() == y.dtype() {
                 self.compared = self.compared.saturating_add(1);
                 let (max_abs, max_relative) = difference(&want, &y);
+                let found = Divergence { name: name.clone(), op: op.to_owned(), max_abs, max_relative };
                 if max_relative > self.tolerance && self.first.as_ref().is_none_or(|f| at < f.0) {
-                    let op = op.to_owned();
-                    self.first = Some((at, Divergence { name: name.clone(), op, max_abs, max_relative }));
+                    self.first = Some((at, found.clone()));
                 }
+                self.values.push(found);
             }
             if done && let Some((.., t)) = self.waiting.remove(name.as_str()) {
                 self.bytes = self.bytes.saturating_sub(t.bytes().len());

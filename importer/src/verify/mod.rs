@@ -8,8 +8,10 @@
 mod inputs;
 mod lockstep;
 mod record;
+mod sample;
 
 pub use record::{Divergence, OutputRecord, Verification};
+pub use sample::{MAX_SAMPLE_BYTES, Sample, SampleOutcome};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,11 +46,25 @@ impl Default for VerifyOptions {
 /// # Errors
 /// When a graph cannot be run on inputs of any size that was tried, or the graphs have different inputs or outputs.
 pub fn verify(source: &Graph, converted: &Graph, seed: u64, options: &VerifyOptions) -> Result<Verification> {
+    verify_values(source, converted, seed, options, &mut |_| {})
+}
+
+/// As [`verify`], and tells `observe` of every value that was compared, in the order of the source (its op beside it).
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_values(
+    source: &Graph,
+    converted: &Graph,
+    seed: u64,
+    options: &VerifyOptions,
+    observe: &mut dyn FnMut(&Divergence),
+) -> Result<Verification> {
     let (dims, mut notes) = sizes(source, converted, options)?;
-    let mut result = compare(source, converted, seed, &dims, options)?;
+    let mut result = compare(source, converted, seed, &dims, options, observe)?;
     result.notes.append(&mut notes);
     if let Some(second) = second_batch(source, &dims, options) {
-        let again = compare(source, converted, seed.wrapping_add(1), &second, options)?;
+        let again = compare(source, converted, seed.wrapping_add(1), &second, options, &mut |_| {})?;
         result.notes.push(format!("also with {}: largest difference {:.2e}", show(&second), again.max_relative()));
         if !again.passed {
             result.passed = false;
@@ -180,6 +196,7 @@ fn compare(
     seed: u64,
     dims: &BTreeMap<String, usize>,
     options: &VerifyOptions,
+    observe: &mut dyn FnMut(&Divergence),
 ) -> Result<Verification> {
     let bound = bind(source, dims)?;
     let fed = inputs::inputs(&bound, seed)?;
@@ -187,6 +204,7 @@ fn compare(
     let mut notes = Vec::new();
     let outputs = observed(converted, dims, &fed, &mut naive, &mut notes)?;
     let wanted = naive.finish()?;
+    naive.values.iter().for_each(observe);
     if naive.skipped > 0 {
         notes.push(format!("{} values beyond {} bytes were not compared", naive.skipped, options.max_bytes));
     }

@@ -136,7 +136,7 @@ impl OutputRecord {
         }
         Some(distance(&self.sample, &now.sample).0 / self.largest.max(FLOOR))
     }
-    fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         // JSON has no infinities; a text stands for them.
         let number = |x: &f64| if x.is_finite() { json!(x) } else { json!(x.to_string()) };
         json!({
@@ -145,7 +145,7 @@ impl OutputRecord {
             "max_abs": number(&self.max_abs), "max_relative": number(&self.max_relative),
         })
     }
-    fn from_json(v: &Value) -> Result<Self> {
+    pub(super) fn from_json(v: &Value) -> Result<Self> {
         let list = |name: &str| v.get(name).and_then(Value::as_array).ok_or_else(|| missing(name, "a list"));
         let shape = list("shape")?.iter().map(|d| d.as_u64().and_then(|d| usize::try_from(d).ok()));
         Ok(Self {

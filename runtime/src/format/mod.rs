@@ -47,7 +47,7 @@ mod weights;
 mod write;
 
 pub(crate) use read::body as read_body;
-pub use read::{header_digest, open, read, recorded_digest, verify_digest};
+pub use read::{header_digest, open, open_with, read, read_with, recorded_digest, verify_digest};
 pub use weights::Weights;
 pub(crate) use write::body_json;
 pub use write::{save, write};

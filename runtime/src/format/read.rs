@@ -4,6 +4,7 @@ use super::map::{Bytes, map_file};
 use super::packed::Form;
 use super::{DTYPES, Limits, VERSION, hex};
 use crate::ops::attrs::{AttrValue, Fields, Tensors};
+use crate::ops::custom::CustomOps;
 use crate::{DType, Dim, Error, ErrorKind, Graph, GraphBuilder, Op, Result, Tensor, ValueId};
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};
@@ -18,6 +19,14 @@ use std::sync::Arc;
 /// # Errors
 /// `Io` when it cannot be read, `Format` when it is not a valid `.pnn` file, `Limit` when it is larger than allowed.
 pub fn open(path: &Path, limits: &Limits) -> Result<Graph> {
+    open_with(path, limits, &CustomOps::default())
+}
+
+/// As [`open`], for a program with ops of its own.
+///
+/// # Errors
+/// As [`open`], and `Unsupported` when the file uses a custom op that is not registered.
+pub fn open_with(path: &Path, limits: &Limits, ops: &CustomOps) -> Result<Graph> {
     let io = |e: std::io::Error| Error::new(ErrorKind::Io, e.to_string());
     let load = || {
         let file = std::fs::File::open(path).map_err(io)?;
@@ -26,7 +35,7 @@ pub fn open(path: &Path, limits: &Limits) -> Result<Graph> {
             return Err(Error::limit(format!("the file has {size} bytes, the limit is {}", limits.file_bytes)));
         }
         let bytes = if size == 0 { Bytes::zeroed(0) } else { map_file(&file).map_err(io)? };
-        parse(Arc::new(bytes), limits)
+        parse(Arc::new(bytes), limits, ops)
     };
     load().map_err(|e| e.at(|| path.display().to_string()))
 }
@@ -36,12 +45,20 @@ pub fn open(path: &Path, limits: &Limits) -> Result<Graph> {
 /// # Errors
 /// As [`open`].
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Graph> {
+    read_with(bytes, limits, &CustomOps::default())
+}
+
+/// As [`read`], for a program with ops of its own.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn read_with(bytes: &[u8], limits: &Limits, ops: &CustomOps) -> Result<Graph> {
     if bytes.len() as u64 > limits.file_bytes {
         return Err(Error::limit(format!("the file has {} bytes, the limit is {}", bytes.len(), limits.file_bytes)));
     }
     let mut copy = Bytes::zeroed(bytes.len());
     copy.as_mut_slice().copy_from_slice(bytes);
-    parse(Arc::new(copy), limits)
+    parse(Arc::new(copy), limits, ops)
 }
 
 /// The digest that a file records of its data.
@@ -97,7 +114,7 @@ fn header_len(bytes: &[u8]) -> Result<usize> {
     n.filter(|&n| n <= bytes.len() - 8).ok_or_else(|| Error::format("the file is shorter than its header says"))
 }
 
-fn parse(bytes: Arc<Bytes>, limits: &Limits) -> Result<Graph> {
+fn parse(bytes: Arc<Bytes>, limits: &Limits, ops: &CustomOps) -> Result<Graph> {
     let data = bytes.as_slice();
     let header = header_len(data)?;
     if header as u64 > limits.header_bytes {
@@ -142,7 +159,7 @@ fn parse(bytes: Arc<Bytes>, limits: &Limits) -> Result<Graph> {
         let names = names.ok_or_else(|| Error::format("`graph.inner`: expected names"))?;
         tensors.retain(|t| !names.contains(t.0.as_str()));
     }
-    build(&graph, tensors, &all, limits)
+    build(&graph, tensors, &all, limits, ops)
 }
 
 /// Gives bytes that stand for narrow elements their type.
@@ -170,7 +187,7 @@ fn narrow(graph: &Value, tensors: &mut [(String, Tensor)]) -> Result<()> {
 /// # Errors
 /// As [`read`].
 pub(crate) fn body(json: &Value, tensors: &Tensors) -> Result<Graph> {
-    build(json, Vec::new(), tensors, &Limits::default())
+    build(json, Vec::new(), tensors, &Limits::default(), &CustomOps::default())
 }
 
 /// Gives constants that are stored in a packed form their logical types.
@@ -209,7 +226,13 @@ fn string<'a>(v: &'a Value, key: &str) -> Result<&'a str> {
     v.get(key).and_then(Value::as_str).ok_or_else(|| Error::format(format!("`{key}`: expected a string")))
 }
 
-fn build(json: &Value, tensors: Vec<(String, Tensor)>, all: &Tensors, limits: &Limits) -> Result<Graph> {
+fn build(
+    json: &Value,
+    tensors: Vec<(String, Tensor)>,
+    all: &Tensors,
+    limits: &Limits,
+    ops: &CustomOps,
+) -> Result<Graph> {
     let mut b = GraphBuilder::new(string(json, "name")?);
     let mut values: HashMap<String, ValueId> = HashMap::new();
     let mut define = |name: &str, id: ValueId| match values.insert(name.to_string(), id) {
@@ -244,7 +267,7 @@ fn build(json: &Value, tensors: Vec<(String, Tensor)>, all: &Tensors, limits: &L
         return Err(Error::limit(format!("the graph has {} nodes, the limit is {}", nodes.len(), limits.nodes)));
     }
     for n in nodes {
-        node(&mut b, &mut values, n, all)?;
+        node(&mut b, &mut values, n, all, ops)?;
     }
     for o in list(json, "outputs")? {
         let name = o.as_str().ok_or_else(|| Error::format("`graph.outputs`: expected names"))?;
@@ -263,7 +286,13 @@ fn dim(v: &Value) -> Option<Dim> {
     }
 }
 
-fn node(b: &mut GraphBuilder, values: &mut HashMap<String, ValueId>, n: &Value, all: &Tensors) -> Result<()> {
+fn node(
+    b: &mut GraphBuilder,
+    values: &mut HashMap<String, ValueId>,
+    n: &Value,
+    all: &Tensors,
+    ops: &CustomOps,
+) -> Result<()> {
     let (name, op) = (string(n, "name")?, string(n, "op")?);
     let place = || format!("{op} `{name}`");
     let attrs = match n.get("attrs") {
@@ -271,7 +300,10 @@ fn node(b: &mut GraphBuilder, values: &mut HashMap<String, ValueId>, n: &Value, 
         Some(Value::Object(m)) => m.clone(),
         Some(_) => return Err(Error::format("`attrs`: expected an object").at(place)),
     };
-    let typed = Op::from_fields(op, Fields::with(attrs, all)).map_err(|e| e.at(place))?;
+    let typed = match Op::from_fields(op, Fields::with(attrs, all)).map_err(|e| e.at(place))? {
+        Op::Custom(c) => Op::Custom(c.bound(ops).map_err(|e| e.at(place))?),
+        other => other,
+    };
     let mut inputs = Vec::new();
     for v in list(n, "inputs")? {
         inputs.push(match v {

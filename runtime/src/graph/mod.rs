@@ -150,6 +150,11 @@ impl Graph {
             node.inputs.iter().map(|v| v.map_or("-".to_string(), |v| self.ty(v).to_string())).collect();
         format!("{} `{}` ({})", node.op.name(), node.name, tys.join(", "))
     }
+    /// Names of the classes, where the model brings them along (`meta["labels"]`).
+    pub fn labels(&self) -> Vec<&str> {
+        let list = self.meta.get("labels").and_then(serde_json::Value::as_array);
+        list.into_iter().flatten().map(|l| l.as_str().unwrap_or_default()).collect()
+    }
     /// Bytes of all constants.
     pub fn weights_bytes(&self) -> usize {
         self.values.iter().filter_map(|v| v.fact.constant.as_ref()).map(Tensor::byte_len).sum()

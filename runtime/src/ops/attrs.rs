@@ -139,6 +139,16 @@ impl<T: AttrValue> AttrValue for Option<T> {
     }
 }
 
+impl AttrValue for Map<String, Value> {
+    const EXPECTED: &str = "an object";
+    fn to_json(&self) -> Value {
+        Value::Object(self.clone())
+    }
+    fn from_json(v: &Value) -> Option<Self> {
+        v.as_object().cloned()
+    }
+}
+
 /// A small tensor as `{"dtype", "shape", "data"}`; integers beyond 2^53 are kept exactly, narrow elements are their codes.
 impl AttrValue for Tensor {
     const EXPECTED: &str = "a tensor";

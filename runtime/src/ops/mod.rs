@@ -16,6 +16,7 @@ pub(crate) mod operands;
 pub mod activation;
 pub mod control;
 pub mod conv;
+pub mod custom;
 pub mod dense;
 pub mod elementwise;
 pub mod gather;
@@ -179,6 +180,7 @@ op_table! {
     activation: Activate;
     control: If Loop;
     conv: Col2Im Conv ConvTranspose;
+    custom: Custom;
     dense: Dense Determinant Einsum MatMul;
     elementwise: Binary BitCast Cast Narrow PRelu Unary Where;
     gather: CumProd CumSum EyeLike Gather GatherElements GatherNd Lookup NonZero OneHot ScatterElements ScatterNd SelectBoxes TopK Trilu Unique;

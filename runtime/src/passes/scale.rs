@@ -1,5 +1,6 @@
 //! Scales and shifts by constants, one per channel or one for all, go into the weights and the bias of the convolution or
-//! fully connected layer in front of them; else of the one behind, where padding does not see the shift.
+//! fully connected layer in front of them; else of the one behind, where padding does not see the shift. Pixels are scaled before
+//! a channels-last image is transposed: the function behind a movement is looked for in front of it.
 
 use super::affine::Affine;
 use super::edit::Editor;
@@ -128,21 +129,52 @@ fn front(e: &mut Editor, slot: usize) -> Option<()> {
     Some(())
 }
 
+/// A function in front of a layer.
+struct Before {
+    /// Its operand.
+    data: ValueId,
+    f: Affine,
+    /// The movement between it and the layer, with its other operands, that moves the operand instead then.
+    movement: Option<(Op, Vec<Option<ValueId>>, String)>,
+}
+
+impl Before {
+    fn of(e: &Editor, x: ValueId) -> Option<Self> {
+        let n = e.producer_node(x).filter(|_| e.sole_use(x))?;
+        if let Some((data, f)) = Affine::of(e, n) {
+            return Some(Self { data, f, movement: None });
+        }
+        let y = (*n.inputs.first()?)?;
+        let (data, f) = e.producer_node(y).filter(|_| e.sole_use(y)).and_then(|p| Affine::of(e, p))?;
+        let axis = match (&n.op, f.axis) {
+            (Op::Transpose(t), Some(a)) => Some(t.perm.iter().position(|&p| p == a)?),
+            (Op::Transpose(_) | Op::Reshape(_), None) => None,
+            _ => return None,
+        };
+        let movement = Some((n.op.clone(), n.inputs.clone(), n.name.clone()));
+        Some(Self { data, f: Affine { axis, ..f }, movement })
+    }
+    /// The layer's operand without the function.
+    fn operand(&mut self, e: &mut Editor, layer: usize) -> Option<ValueId> {
+        let Some((op, mut inputs, name)) = self.movement.take() else { return Some(self.data) };
+        *inputs.first_mut()? = Some(self.data);
+        e.add(layer, op, &inputs, &name)
+    }
+}
+
 /// The node is the layer; it takes in the function in front of it.
 fn behind(e: &mut Editor, slot: usize) -> Option<()> {
     let n = e.node(slot)?;
     let x = (*n.inputs.first()?)?;
     let mut w = Weights::of(e, slot)?;
-    let (data, f) = Affine::of(e, e.producer_node(x)?)?;
+    let mut before = Before::of(e, x)?;
+    let f = &before.f;
     let unseen = match &n.op {
         Op::Conv(c) => unpadded(&c.pads, &w.shape[2..]),
         Op::Dense(_) => true,
         _ => false,
     };
-    if !e.sole_use(x)
-        || f.axis.is_some_and(|a| a != w.axis(e.rank(x)) || f.scale.len() != w.inputs)
-        || !(unseen || f.is_unshifted())
-    {
+    if f.axis.is_some_and(|a| a != w.axis(e.rank(x)) || f.scale.len() != w.inputs) || !(unseen || f.is_unshifted()) {
         return None;
     }
     let mut bias = w.bias(e);
@@ -150,7 +182,9 @@ fn behind(e: &mut Editor, slot: usize) -> Option<()> {
         bias[o] += *w * f.shift(i);
         *w *= f.scale(i);
     });
-    w.store(e, slot, data, &bias, !f.is_unscaled())
+    let scaled = !f.is_unscaled();
+    let data = before.operand(e, slot)?;
+    w.store(e, slot, data, &bias, scaled)
 }
 
 /// True when a convolution never reads padding.

@@ -1,6 +1,10 @@
-//! Operations of `keras.ops` that a functional model of Keras 3 holds as nodes: arithmetic here, movement in [`movement`].
+//! Operations of `keras.ops` that a functional model of Keras 3 holds as nodes: arithmetic here, movement in [`movement`],
+//! what is made of others in
+//! [`numpy`] and [`arrays`].
 
+pub mod arrays;
 mod movement;
+pub mod numpy;
 
 use pocketnn::ops::activation::Activation;
 use pocketnn::ops::dense::{Einsum, MatMul};

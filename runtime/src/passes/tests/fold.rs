@@ -85,6 +85,29 @@ fn scales_in_front_of_a_layer_fold_where_padding_does_not_see_the_shift() {
 }
 
 #[test]
+fn pixels_that_are_scaled_before_the_image_is_transposed_are_scaled_by_the_weights() {
+    let net = |channels: usize, shift: f32, pads: Pads| {
+        graph(&n_h_w_c(channels), |b, x| {
+            let y = b.with(BinaryKind::Mul, x, Rng(3).tensor(&[channels], 0.5, 1.5));
+            let y = b.with_number(BinaryKind::Add, y, shift);
+            let y = b.transpose(y, &[0, 3, 1, 2], "planar").unwrap();
+            b.conv_of(y, [4, channels, 3, 3], Conv { pads, ..Conv::default() }, 1)
+        })
+    };
+    assert_eq!(left(&net(3, 0.0, Pads::SameUpper)), ["Transpose", "Conv"]);
+    assert_eq!(left(&net(3, -1.0, Pads::default())), ["Transpose", "Conv"]);
+    let kept = left(&net(3, -1.0, Pads::SameUpper));
+    assert!(kept.len() > 2, "{kept:?}");
+    // One channel is only renamed, and one number serves it.
+    let one = graph(&n_h_w_c(1), |b, x| {
+        let y = b.with_number(BinaryKind::Mul, x, 0.25);
+        let y = b.transpose(y, &[0, 3, 1, 2], "planar").unwrap();
+        b.conv_of(y, [4, 1, 3, 3], same(), 1)
+    });
+    assert_eq!(left(&one).len(), 2);
+}
+
+#[test]
 fn chains_of_scales_and_shifts_become_one() {
     let g = graph(&n_c_h_w(4), |b, x| {
         let x = b.relu(x, "relu").unwrap();
