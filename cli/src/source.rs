@@ -21,7 +21,7 @@ pub struct ModelArgs {
     /// Framework of a Keras 1 model whose file does not say it: theano or tensorflow
     #[arg(long, value_name = "BACKEND")]
     pub keras1_backend: Option<Keras1Backend>,
-    /// Library under a Keras 3 model whose file does not say it: tensorflow, jax or torch [default: tensorflow]
+    /// Library that trained a Keras 3 model: tensorflow, jax or torch; decides where a channels-first bias goes
     #[arg(long, value_name = "BACKEND")]
     pub keras3_backend: Option<Keras3Backend>,
     /// Size of a symbolic dimension; may be repeated

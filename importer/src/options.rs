@@ -34,10 +34,9 @@ impl FromStr for Keras1Backend {
 
 /// The library under a Keras 3 model. TensorFlow's adds the bias of a `channels_first` convolution along the last axis where that has
 /// as many elements as the bias (Keras 3.7 and later, see `docs/conformance.md`); the others add it along the channels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keras3Backend {
     /// Keras's default.
-    #[default]
     TensorFlow,
     /// JAX.
     Jax,
@@ -63,7 +62,8 @@ impl FromStr for Keras3Backend {
 pub struct ImportOptions {
     /// Backend of a Keras 1 model whose file does not say it.
     pub keras1_backend: Option<Keras1Backend>,
-    /// Library under a Keras 3 model whose file does not say it; TensorFlow by default.
+    /// Library under a Keras 3 model whose file does not say it. Without a word `channels_first` convolutions of one and two axes, which
+    /// TensorFlow does not run on a CPU, are taken as documented, and those of three as TensorFlow computes them.
     pub keras3_backend: Option<Keras3Backend>,
     /// Weights that belong to an architecture JSON.
     pub weights: Option<PathBuf>,

@@ -32,7 +32,7 @@ def layer(name, make, shape, dtype="float32", **kw):
 
 S = (4, 5)
 for n in ("cbrt deg2rad rad2deg fabs sinc erfc isneginf isposinf isreal signbit nan_to_num real conj fliplr flipud "
-          "diagonal trace zeros_like ones_like ravel").split():
+          "zeros_like ones_like ravel").split():
     f = getattr(K, n, None) or getattr(K.math, n, None)
     if f is not None: op(n, lambda a, f=f: f(a), S, special=n in ("isneginf", "isposinf", "nan_to_num"))
 for n in "fmax fmin fmod hypot logaddexp logaddexp2 heaviside isclose append vstack hstack dstack outer vdot".split():
@@ -50,11 +50,10 @@ for n in "nansum nanprod nanmax nanmin nanmean nanvar nanstd nanargmax nanargmin
 op("ptp", lambda a: K.ptp(a, axis=1), S) if hasattr(K, "ptp") else None
 op("median_odd", lambda a: K.median(a, axis=-1), S)
 op("median_even", lambda a: K.median(a, axis=1, keepdims=True), S)
-for k in (1, 2, 3): op("rot90_%d" % k, lambda a, k=k: K.rot90(a, k, axes=(1, 2)), S)
+for k in (1, 3): op("rot90_%d" % k, lambda a, k=k: K.rot90(a, k, axes=(1, 2)), S)
 op("diff", lambda a: K.diff(a, n=2, axis=1), S)
 op("array_split", lambda a: K.array_split(a, 3, axis=1), S) if hasattr(K, "array_split") else None
 op("hsplit", lambda a: K.hsplit(a, 2), S) if hasattr(K, "hsplit") else None
-op("vsplit", lambda a: K.vsplit(a, 2), S) if hasattr(K, "vsplit") else None
 op("diagonal_off", lambda a: K.diagonal(a, offset=1, axis1=1, axis2=2), S)
 op("trace_axes", lambda a: K.trace(a, axis1=1, axis2=2), S)
 op("inner", lambda a, b: K.inner(a, b), S, (3, 5))

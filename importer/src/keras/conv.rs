@@ -12,7 +12,7 @@ use super::call::{Cx, Val, one, permute};
 use super::config::wrong;
 use super::dense::kernel_slots;
 use super::hdf5::Array;
-use super::lower::Kernels;
+use super::lower::{DisplacedBias, Kernels};
 use super::model::Layer;
 use super::rows::Row;
 use super::weights::Slot;
@@ -180,8 +180,7 @@ fn conv(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     one(cx.to_last(y, first)?)
 }
 
-/// The product of a layer and its bias, which goes along the channels, or (see [`Lowering::displaced_bias`](super::lower::Lowering)) along
-/// the last axis.
+/// The product of a layer and its bias, which goes along the channels, or (see [`DisplacedBias`]) along the last axis.
 fn biased(
     cx: &mut Cx<'_, '_>,
     op: impl Into<Op>,
@@ -192,7 +191,12 @@ fn biased(
 ) -> Result<ValueId> {
     let op = op.into();
     let bias = bias(cx, channels)?;
-    if let (Some(bias), true) = (bias, first && channels > 1 && cx.lw.displaced_bias) {
+    let displaced = match cx.lw.displaced_bias {
+        DisplacedBias::Never => false,
+        DisplacedBias::Spatial3 => cx.layer.class == "Conv3D",
+        DisplacedBias::Always => true,
+    };
+    if let (Some(bias), true) = (bias, first && channels > 1 && displaced) {
         let facts = [Some(cx.lw.b.fact(x)), Some(cx.lw.b.fact(weights)), None];
         let last = infer_node(&op, &facts, 1)?.first().and_then(|f| f.ty.shape.last().and_then(Dim::known));
         if last == Some(channels) {

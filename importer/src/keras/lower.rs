@@ -28,6 +28,17 @@ pub enum Kernels {
     Unknown,
 }
 
+/// Which channels-first convolutions have their bias along the last axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisplacedBias {
+    /// None.
+    Never,
+    /// Conv3D: the only one that Keras's default backend runs on a CPU.
+    Spatial3,
+    /// All: TensorFlow on a GPU.
+    Always,
+}
+
 /// State of one import.
 pub struct Lowering<'f> {
     /// The graph so far.
@@ -38,8 +49,8 @@ pub struct Lowering<'f> {
     pub version: u8,
     /// Whether convolution kernels are flipped.
     pub kernels: Kernels,
-    /// The bias of a channels-first convolution goes along the last axis where that has as many elements.
-    pub displaced_bias: bool,
+    /// Which channels-first convolutions have their bias along the last axis where that has as many elements.
+    pub displaced_bias: DisplacedBias,
     /// What is not supported so far.
     pub report: Report,
     /// Layers that the report names as refused.

@@ -1,6 +1,7 @@
 //! Layers of several inputs. `Add`, `Subtract`, ... are also operations of Keras 3 on two tensors or numbers; both have the same
 //! class names.
 
+use pocketnn::ops::activation::Activation;
 use pocketnn::ops::dense::Einsum;
 use pocketnn::ops::elementwise::BinaryKind;
 use pocketnn::{DType, ValueId};
@@ -19,7 +20,19 @@ pub const ROWS: &[Row] = &[
     Row::plain(&["Concatenate"], concatenate),
     Row::plain(&["Dot"], dot),
     Row::plain(&["Merge"], merge),
+    Row::plain(&["CustomScaleLayer"], scaled_sum),
 ];
+
+/// Inception-ResNet's sum of a branch and a scaled one.
+fn scaled_sum(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
+    let scale = cx.config.f32_or("scale", 1.0)?;
+    let inputs: Vec<ValueId> = cx.tensors().iter().map(|v| v.id).collect();
+    let &[a, b] = inputs.as_slice() else {
+        return Err(ImportError::invalid("a scaled sum of two").found(inputs.len()));
+    };
+    let b = cx.activate(Activation::Linear { a: scale, b: 0.0 }, b)?;
+    one(cx.binary(BinaryKind::Add, a, b)?)
+}
 
 fn kind_of(class: &str) -> BinaryKind {
     match class {

@@ -44,7 +44,7 @@ use serde_json::Value;
 
 use archive::Archive;
 use hdf5::File;
-use lower::{Kernels, Lowering};
+use lower::{DisplacedBias, Kernels, Lowering};
 use model::{Layer, Model};
 
 use crate::detect::Format;
@@ -180,14 +180,19 @@ fn kernels(writer: &Writer, version: u8, options: &ImportOptions) -> Kernels {
 
 /// Whether `keras.ops.add` under this file takes a bias for one of the last axis where the extents allow it: TensorFlow's does since
 /// Keras 3.7, as it hands the sum to `tf.nn.bias_add`.
-fn displaced_bias(writer: &Writer, options: &ImportOptions) -> bool {
+fn displaced_bias(writer: &Writer, version: u8, options: &ImportOptions) -> DisplacedBias {
     let mut parts = writer.version.as_deref().unwrap_or_default().split('.').map(str::parse::<u32>);
-    let since = matches!((parts.next(), parts.next()), (Some(Ok(3)), Some(Ok(minor))) if minor >= 7);
-    let tensorflow = match writer.backend.as_deref() {
-        Some(name) => name == "tensorflow",
-        None => options.keras3_backend.unwrap_or_default() == Keras3Backend::TensorFlow,
+    let since = match (parts.next(), parts.next()) {
+        (Some(Ok(3)), Some(Ok(minor))) => minor >= 7,
+        _ => writer.version.is_none() && version == 3,
     };
-    since && tensorflow
+    let other = writer.backend.as_deref().is_some_and(|b| b != "tensorflow");
+    match options.keras3_backend {
+        _ if !since || other => DisplacedBias::Never,
+        None => DisplacedBias::Spatial3,
+        Some(Keras3Backend::TensorFlow) => DisplacedBias::Always,
+        Some(_) => DisplacedBias::Never,
+    }
 }
 
 fn convert(
@@ -213,7 +218,7 @@ fn convert(
     };
     let b = GraphBuilder::new(&model.name);
     let kernels = kernels(writer, version, options);
-    let displaced_bias = displaced_bias(writer, options);
+    let displaced_bias = displaced_bias(writer, version, options);
     let mut lowering = Lowering {
         b,
         file,
@@ -325,6 +330,21 @@ mod tests {
         assert_eq!(decide(None, 1, Some(Keras1Backend::TensorFlow)), Kernels::Plain);
         assert_eq!(decide(None, 1, None), Kernels::Unknown);
         assert_eq!(decide(None, 2, None), Kernels::Plain);
+    }
+
+    #[test]
+    fn where_a_bias_goes_follows_version_and_backend() {
+        let decide = |keras: Option<&str>, backend: Option<&str>, option: Option<Keras3Backend>| {
+            let writer = Writer { version: keras.map(str::to_owned), backend: backend.map(str::to_owned) };
+            displaced_bias(&writer, 3, &ImportOptions { keras3_backend: option, ..ImportOptions::default() })
+        };
+        assert_eq!(decide(Some("3.6.0"), None, Some(Keras3Backend::TensorFlow)), DisplacedBias::Never);
+        assert_eq!(decide(Some("2.15.0"), None, None), DisplacedBias::Never);
+        assert_eq!(decide(Some("3.15.1"), None, None), DisplacedBias::Spatial3);
+        assert_eq!(decide(None, None, None), DisplacedBias::Spatial3);
+        assert_eq!(decide(Some("3.7.0"), Some("tensorflow"), Some(Keras3Backend::TensorFlow)), DisplacedBias::Always);
+        assert_eq!(decide(Some("3.15.1"), None, Some(Keras3Backend::Torch)), DisplacedBias::Never);
+        assert_eq!(decide(Some("3.15.1"), Some("jax"), None), DisplacedBias::Never);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub const ROWS: &[Row] = &[
     Row::new(&["GroupNormalization"], affine_slots, group_norm).masked(),
     Row::new(&["RMSNormalization"], rms_slots, rms_norm).masked(),
     Row::plain(&["UnitNormalization"], unit_norm).masked(),
+    Row::new(&["LayerScale"], layer_scale_slots, layer_scale),
 ];
 
 fn flag(layer: &Layer, key: &str) -> bool {
@@ -165,6 +166,20 @@ fn rms_norm(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let axis = int(axes.len()).saturating_neg();
     let y = cx.node1(LayerNorm { axis, epsilon, rms: true }, &[Some(x), Some(scale), None])?;
     one(cx.transpose(y, &back)?)
+}
+
+fn layer_scale_slots(_: &Layer, _: u8) -> Result<Vec<Slot>> {
+    Ok(vec![Slot::new("gamma")])
+}
+
+/// ConvNeXt's factor for each channel, the last axis.
+fn layer_scale(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
+    let x = cx.x()?;
+    let channels = cx.config.usize("projection_dim")?;
+    cx.config.ignore(&["init_values"]);
+    let gamma = cx.shaped("gamma", &[channels])?;
+    let gamma = cx.array("gamma", gamma)?;
+    one(cx.binary(BinaryKind::Mul, x, gamma)?)
 }
 
 fn unit_norm(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {

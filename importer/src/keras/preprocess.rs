@@ -201,18 +201,22 @@ fn integer_lookup(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
             .help("give the vocabulary to the layer's constructor and save the model again"));
     };
     cx.bounded(vocabulary.len(), MAX_VOCABULARY, "words of a vocabulary")?;
-    cx.config.ignore(&["oov_token", "vocabulary_dtype", "vocabulary_size", "oov_method", "sparse"]);
+    cx.config.ignore(&["vocabulary_dtype", "vocabulary_size", "oov_method", "sparse"]);
     let mode = cx.config.text("output_mode", "int")?;
     let mask = cx.config.get("mask_token").map(|v| super::config::to_i64("mask_token", v)).transpose()?;
     let buckets = cx.config.i64_or("num_oov_indices", 1)?;
     let masked = i64::from(mask.is_some() && mode == "int");
     let start = masked.saturating_add(buckets);
+    let oov = cx.config.i64_or("oov_token", -1)?;
+    // A vocabulary may begin with the special tokens themselves.
+    let head = mask.filter(|_| masked == 1).into_iter().chain((0..buckets.clamp(0, 1 << 16)).map(|_| oov));
+    let special: Vec<i64> = head.collect();
+    let vocabulary = vocabulary.strip_prefix(special.as_slice()).unwrap_or(&vocabulary).to_vec();
     let x = cx.cast(x, DType::I64)?;
     if cx.config.bool("invert", false)? {
-        let unknown = cx.config.i64_or("oov_token", -1)?;
         let head = mask.filter(|_| masked == 1).into_iter();
         let all: Vec<i64> =
-            head.chain((0..buckets.clamp(0, 1)).map(|_| unknown)).chain(vocabulary.iter().copied()).collect();
+            head.chain((0..buckets.clamp(0, 1)).map(|_| oov)).chain(vocabulary.iter().copied()).collect();
         let all = cx.lw.b.integers(&all);
         return one(cx.op(Gather { axis: 0 }, &[all, x])?);
     }

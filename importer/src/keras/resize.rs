@@ -64,9 +64,7 @@ fn resizing(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         vec![cx.config.usize("height")?, cx.config.usize("width")?]
     };
     let filter = cx.config.text("interpolation", "bilinear")?;
-    if cx.config.bool("antialias", false)? {
-        return Err(ImportError::unsupported("resizing with antialiasing").at_attribute("antialias"));
-    }
+    let filter = Sampling { antialias: cx.config.bool("antialias", false)?, filter };
     let crop = cx.config.bool("crop_to_aspect_ratio", false)?;
     let pad = cx.config.bool("pad_to_aspect_ratio", false)?;
     let fill = cx.config.f32_or("fill_value", 0.0)?;
@@ -78,21 +76,21 @@ fn resizing(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     } else if pad {
         pad_and_resize(cx, x, &sizes, &filter, fill)?
     } else {
-        resize(cx, x, &sizes, &filter)?
+        resample(cx, x, &sizes, &filter)?
     };
     let y = cx.to_last(y, first)?;
     one(if batched { y } else { cx.squeeze(y, &[0])? })
 }
 
 /// The largest part in the middle with the target's proportions, resized.
-fn crop_and_resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) -> Result<ValueId> {
+fn crop_and_resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], sampling: &Sampling) -> Result<ValueId> {
     let (h, w) = (cx.known(x, 2)?, cx.known(x, 3)?);
     let (th, tw) = target(sizes)?;
     let part = |a: usize, ta: usize, tb: usize, b: usize| (b.saturating_mul(ta) / tb).min(a).max(1);
     let (ch, cw) = (part(h, th, tw, w), part(w, tw, th, h));
     let x = middle(cx, x, 2, h, ch)?;
     let x = middle(cx, x, 3, w, cw)?;
-    resize(cx, x, sizes, filter)
+    resample(cx, x, sizes, sampling)
 }
 
 fn target(sizes: &[usize]) -> Result<(usize, usize)> {
@@ -111,7 +109,7 @@ fn middle(cx: &mut Cx<'_, '_>, x: ValueId, axis: usize, from: usize, to: usize) 
 }
 
 /// Padded to the target's proportions with a value, then resized.
-fn pad_and_resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str, fill: f32) -> Result<ValueId> {
+fn pad_and_resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], sampling: &Sampling, fill: f32) -> Result<ValueId> {
     let (h, w) = (cx.known(x, 2)?, cx.known(x, 3)?);
     let (th, tw) = target(sizes)?;
     let grown = |a: usize, ta: usize, tb: usize, b: usize| (b.saturating_mul(ta) / tb).max(a);
@@ -122,7 +120,7 @@ fn pad_and_resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str
     let pads = cx.lw.b.integers(&[0, 0, rows, columns, 0, 0, rows, columns]);
     let fill = cx.lw.b.scalar(fill);
     let x = cx.op(pocketnn::ops::movement::Pad::default(), &[x, pads, fill])?;
-    resize(cx, x, sizes, filter)
+    resample(cx, x, sizes, sampling)
 }
 
 /// Crops in the middle; an image that is too small is resized so that it covers the target first.
@@ -137,7 +135,7 @@ fn center_crop(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         let x = middle(cx, x, 2, h, sizes[0])?;
         middle(cx, x, 3, w, sizes[1])?
     } else {
-        crop_and_resize(cx, x, &sizes, "bilinear")?
+        crop_and_resize(cx, x, &sizes, &Sampling::bilinear())?
     };
     one(cx.to_last(y, first)?)
 }
@@ -152,17 +150,33 @@ fn random_crop(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     let x = cx.x()?;
     cx.expect_rank(x, 4)?;
     let x = cx.to_first(x, first)?;
-    let y = crop_and_resize(cx, x, &sizes, "bilinear")?;
+    let y = crop_and_resize(cx, x, &sizes, &Sampling::bilinear())?;
     one(cx.to_last(y, first)?)
 }
 
 /// Resamples the spatial axes of `[N, C, spatial..]` to `sizes`.
 pub fn resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) -> Result<ValueId> {
-    let mode = match filter {
-        "nearest" => ResizeMode::Nearest,
-        "bilinear" => ResizeMode::Linear,
-        _ => {
-            return by_matrices(cx, x, sizes, filter);
+    resample(cx, x, sizes, &Sampling { antialias: false, filter: filter.to_owned() })
+}
+
+/// A filter by Keras's name, widened where an image becomes smaller or not.
+struct Sampling {
+    antialias: bool,
+    filter: String,
+}
+
+impl Sampling {
+    fn bilinear() -> Self {
+        Self { antialias: false, filter: "bilinear".to_owned() }
+    }
+}
+
+fn resample(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], sampling: &Sampling) -> Result<ValueId> {
+    let mode = match (sampling.filter.as_str(), sampling.antialias) {
+        ("nearest", _) => ResizeMode::Nearest,
+        ("bilinear", false) => ResizeMode::Linear,
+        (name, widened) => {
+            return by_matrices(cx, x, sizes, name, widened);
         }
     };
     let coordinates = if mode == ResizeMode::Nearest { Coordinates::TfHalfPixel } else { Coordinates::HalfPixel };
@@ -173,14 +187,25 @@ pub fn resize(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], filter: &str) ->
     cx.node1(op, &[Some(x), None, None, Some(extents)])
 }
 
-fn by_matrices(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], name: &str) -> Result<ValueId> {
+fn by_matrices(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], name: &str, antialias: bool) -> Result<ValueId> {
     let known = ["lanczos3", "lanczos5", "gaussian", "mitchellcubic", "bicubic"].contains(&name);
-    let filter = if known { Filter::named(name) } else { None };
+    let filter = match (name, antialias) {
+        ("bilinear", true) => Filter::named("triangle"),
+        ("bicubic", true) => Filter::named("keyscubic"),
+        _ if known => Filter::named(name),
+        _ => None,
+    };
     if filter.is_none() && name != "area" {
         return Err(ImportError::unsupported("interpolation").found(format!("`{name}`")).at_attribute("interpolation"));
     }
     let weights = |n: usize, size: usize| {
-        filter.map_or_else(|| area(n, size, n as f64 / size.max(1) as f64), |f| f.matrix(n, size))
+        let scale = n as f64 / size.max(1) as f64;
+        let widened = |i: usize, j: f64| (j - ((i as f64 + 0.5) * scale - 0.5)) / scale.max(1.0);
+        match filter {
+            None => area(n, size, scale),
+            Some(f) if antialias => f.weights(n, size, widened),
+            Some(f) => f.matrix(n, size),
+        }
     };
     let mut x = x;
     for (i, &size) in sizes.iter().enumerate() {

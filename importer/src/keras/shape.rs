@@ -24,6 +24,7 @@ pub const ROWS: &[Row] = &[
             "SpatialDropout1D",
             "SpatialDropout2D",
             "SpatialDropout3D",
+            "StochasticDepth",
         ],
         nothing,
     )
@@ -38,7 +39,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn nothing(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
-    cx.config.ignore(&["rate", "stddev", "l1", "l2", "data_format"]);
+    cx.config.ignore(&["rate", "stddev", "l1", "l2", "data_format", "drop_path_rate"]);
     Ok(vec![cx.input()?])
 }
 

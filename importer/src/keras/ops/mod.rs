@@ -35,7 +35,6 @@ pub const ROWS: &[Row] = &[
             "Arctan",
             "Arctanh",
             "Ceil",
-            "Conjugate",
             "Cos",
             "Cosh",
             "Erf",

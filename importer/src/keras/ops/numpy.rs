@@ -27,7 +27,7 @@ pub const ROWS: &[Row] = &[
         ],
         unary,
     ),
-    Row::plain(&["Real", "Conj", "ConvertToTensor"], same),
+    Row::plain(&["Real", "Conj", "Conjugate", "ConvertToTensor"], same),
     Row::plain(&["BitwiseInvert", "BitwiseNot"], bit_not),
     Row::plain(
         &[
