@@ -8,7 +8,8 @@ use pocketnn_kernels::layout::Blocked;
 use pocketnn_kernels::par::Serial;
 
 fn plain(c: &mut Criterion) {
-    let cases: [(&str, Binary, Activation, &[usize], &[usize]); 4] = [
+    type Case = (&'static str, Binary, Activation, &'static [usize], &'static [usize]);
+    let cases: [Case; 4] = [
         ("add same shape", Binary::Add, Activation::Relu, &[64, 28, 28], &[64, 28, 28]),
         ("multiply by a scalar", Binary::Mul, Activation::Identity, &[64, 28, 28], &[]),
         ("add a row", Binary::Add, Activation::Identity, &[784, 64], &[64]),

@@ -78,10 +78,10 @@ pub struct Measured {
 /// # Errors
 /// What went wrong.
 pub fn run(mut args: Args) -> Result<(), Failure> {
-    if let Some(folder) = &args.converted {
-        if let Some(found) = converted(&args.model.model, folder) {
-            args.model.model = found;
-        }
+    if let Some(folder) = &args.converted
+        && let Some(found) = converted(&args.model.model, folder)
+    {
+        args.model.model = found;
     }
     let mut text = String::new();
     let mut all = Vec::new();
@@ -139,12 +139,11 @@ fn inputs(args: &Args, graph: &Graph) -> Result<Vec<Tensor>, Failure> {
     for (n, &id) in graph.inputs().iter().enumerate() {
         let ty = graph.ty(id);
         let wanted = Wanted { name: &graph.value(id).name, dtype: ty.dtype, shape: &ty.shape };
-        out.push(match files.next() {
-            Some(path) => tensors::convert(&tensors::open(path, &wanted, &Look::default())?, ty.dtype)?,
-            None => {
-                let shape: Vec<usize> = ty.shape.iter().map(|d| d.bind(&ones).known().unwrap_or(1)).collect();
-                noise(ty.dtype, &shape, n as u64 + 1)?
-            }
+        out.push(if let Some(path) = files.next() {
+            tensors::convert(&tensors::open(path, &wanted, &Look::default())?, ty.dtype)?
+        } else {
+            let shape: Vec<usize> = ty.shape.iter().map(|d| d.bind(&ones).known().unwrap_or(1)).collect();
+            noise(ty.dtype, &shape, n as u64 + 1)?
         });
     }
     match files.next() {

@@ -38,7 +38,14 @@ fn apply(name: &str, inputs: &[Tensor], constants: &[Tensor], options: Table, ou
 }
 
 /// As [`apply`] with operands in this order: those below the number of inputs, then constants.
-fn ordered(name: &str, order: &[usize], inputs: &[Tensor], constants: &[Tensor], options: Table, to: &[DType]) -> Vec<Tensor> {
+fn ordered(
+    name: &str,
+    order: &[usize],
+    inputs: &[Tensor],
+    constants: &[Tensor],
+    options: Table,
+    to: &[DType],
+) -> Vec<Tensor> {
     SEEN.with_borrow_mut(|s| s.insert(name.to_string()));
     let mut g = G::new();
     let mut all = Vec::new();
@@ -140,7 +147,11 @@ fn binary_cases() {
         ("STABLEHLO_REMAINDER", |a, b| a % b),
     ];
     for (name, f) in cases {
-        let a = if name.ends_with("POW") || name.ends_with("POWER") { floats(&[4], &[1.0, 2.0, 7.5, 2.0]) } else { a.clone() };
+        let a = if name.ends_with("POW") || name.ends_with("POWER") {
+            floats(&[4], &[1.0, 2.0, 7.5, 2.0])
+        } else {
+            a.clone()
+        };
         let want: Vec<f64> = a.to_f64().iter().zip(b.to_f64()).map(|(&a, b)| f(a, b)).collect();
         let y = apply(name, &[a, b.clone()], &[], vec![], &[DType::F32]).remove(0);
         close(name, &y, &want);
@@ -189,11 +200,23 @@ fn image_cases() {
     close("CONV_2D", &y, &[2.0, 6.0, 6.0, 6.0]);
     // SAME padding of a 3x3 kernel: the odd row and column come behind.
     let ones = floats(&[1, 3, 3, 1], &[1.0; 9]);
-    let y = apply("CONV_2D", &[ramp(&[1, 2, 2, 1])], &[ones.clone(), floats(&[1], &[0.0])], vec![(1, F::Int(2)), (2, F::Int(2))], &[DType::F32]);
+    let y = apply(
+        "CONV_2D",
+        &[ramp(&[1, 2, 2, 1])],
+        &[ones.clone(), floats(&[1], &[0.0])],
+        vec![(1, F::Int(2)), (2, F::Int(2))],
+        &[DType::F32],
+    );
     close("CONV_2D SAME", &y[0], &[6.0]);
     let w = floats(&[1, 1, 1, 4], &[1.0, 2.0, 3.0, 4.0]);
     let options = vec![(0, F::Byte(1)), (1, F::Int(1)), (2, F::Int(1)), (3, F::Int(2))];
-    let y = apply("DEPTHWISE_CONV_2D", &[floats(&[1, 1, 1, 2], &[10.0, 100.0])], &[w, floats(&[4], &[0.0; 4])], options, &[DType::F32]);
+    let y = apply(
+        "DEPTHWISE_CONV_2D",
+        &[floats(&[1, 1, 1, 2], &[10.0, 100.0])],
+        &[w, floats(&[4], &[0.0; 4])],
+        options,
+        &[DType::F32],
+    );
     close("DEPTHWISE_CONV_2D", &y[0], &[10.0, 20.0, 300.0, 400.0]);
     let options = vec![(0, F::Byte(1)), (1, F::Int(2)), (2, F::Int(2))];
     let y = ordered(
@@ -224,13 +247,24 @@ fn image_cases() {
         close(name, &apply(name, std::slice::from_ref(&x), &[], window(), &[DType::F32])[0], &[want]);
     }
     let size = Tensor::vector(&[4, 4]);
-    let y = apply("RESIZE_NEAREST_NEIGHBOR", std::slice::from_ref(&x), std::slice::from_ref(&size), vec![], &[DType::F32]);
+    let y =
+        apply("RESIZE_NEAREST_NEIGHBOR", std::slice::from_ref(&x), std::slice::from_ref(&size), vec![], &[DType::F32]);
     close("RESIZE_NEAREST_NEIGHBOR", &y[0], &[0., 0., 1., 1., 0., 0., 1., 1., 2., 2., 3., 3., 2., 2., 3., 3.]);
-    let y = apply("RESIZE_BILINEAR", &[ramp(&[1, 1, 2, 1])], &[Tensor::vector(&[1, 4])], vec![(3, F::Byte(1))], &[DType::F32]);
+    let y = apply(
+        "RESIZE_BILINEAR",
+        &[ramp(&[1, 1, 2, 1])],
+        &[Tensor::vector(&[1, 4])],
+        vec![(3, F::Byte(1))],
+        &[DType::F32],
+    );
     close("RESIZE_BILINEAR", &y[0], &[0.0, 0.25, 0.75, 1.0]);
     let y = apply("SPACE_TO_DEPTH", std::slice::from_ref(&x), &[], vec![(0, F::Int(2))], &[DType::F32]).remove(0);
     close("SPACE_TO_DEPTH", &y, &[0.0, 1.0, 2.0, 3.0]);
-    close("DEPTH_TO_SPACE", &apply("DEPTH_TO_SPACE", &[y], &[], vec![(0, F::Int(2))], &[DType::F32])[0], &[0.0, 1.0, 2.0, 3.0]);
+    close(
+        "DEPTH_TO_SPACE",
+        &apply("DEPTH_TO_SPACE", &[y], &[], vec![(0, F::Int(2))], &[DType::F32])[0],
+        &[0.0, 1.0, 2.0, 3.0],
+    );
     let y = apply(
         "LOCAL_RESPONSE_NORMALIZATION",
         &[floats(&[1, 1, 1, 2], &[1.0, 2.0])],
@@ -258,7 +292,13 @@ fn movement_cases() {
         ("SLICE", vec![i(&[1, 1]), i(&[1, -1])], vec![], vec![1, 2], vec![4., 5.]),
         ("GATHER", vec![i(&[2, 0])], vec![(0, F::Int(1))], vec![2, 2], vec![2., 0., 5., 3.]),
         ("GATHER_ND", vec![Tensor::new(&[2, 2], vec![0, 1, 1, 2]).unwrap()], vec![], vec![2], vec![1., 5.]),
-        ("PAD", vec![Tensor::new(&[2, 2], vec![0, 0, 1, 0]).unwrap()], vec![], vec![2, 4], vec![0., 0., 1., 2., 0., 3., 4., 5.]),
+        (
+            "PAD",
+            vec![Tensor::new(&[2, 2], vec![0, 0, 1, 0]).unwrap()],
+            vec![],
+            vec![2, 4],
+            vec![0., 0., 1., 2., 0., 3., 4., 5.],
+        ),
         (
             "PADV2",
             vec![Tensor::new(&[2, 2], vec![0, 0, 0, 1]).unwrap(), Tensor::scalar(9.0f32)],
@@ -280,7 +320,13 @@ fn movement_cases() {
         ("REDUCE_MIN", vec![i(&[0, 1])], vec![], vec![], vec![0.]),
         ("REDUCE_PROD", vec![i(&[1])], vec![], vec![2], vec![0., 60.]),
         ("CUMSUM", vec![s(1)], vec![(0, F::Byte(1))], vec![2, 3], vec![0., 0., 1., 0., 3., 7.]),
-        ("REVERSE_SEQUENCE", vec![i(&[2, 3])], vec![(0, F::Int(1)), (1, F::Int(0))], vec![2, 3], vec![1., 0., 2., 5., 4., 3.]),
+        (
+            "REVERSE_SEQUENCE",
+            vec![i(&[2, 3])],
+            vec![(0, F::Int(1)), (1, F::Int(0))],
+            vec![2, 3],
+            vec![1., 0., 2., 5., 4., 3.],
+        ),
         ("STABLEHLO_TRANSPOSE", vec![], vec![(0, F::Longs(vec![1, 0]))], vec![3, 2], vec![0., 3., 1., 4., 2., 5.]),
         (
             "STABLEHLO_SLICE",
@@ -332,9 +378,18 @@ fn movement_cases() {
     assert_eq!(y[1].to_f64(), [1.0, 2.0, 4.0, 5.0]);
     let y = apply("SQUEEZE", &[ramp(&[1, 2, 1])], &[], vec![(0, F::Ints(vec![0]))], &f).remove(0);
     assert_eq!(y.shape(), [2, 1]);
-    let y = apply("SPACE_TO_BATCH_ND", &[ramp(&[1, 2, 2, 1])], &[i(&[2, 2]), Tensor::new(&[2, 2], vec![0; 4]).unwrap()], vec![], &f).remove(0);
+    let y = apply(
+        "SPACE_TO_BATCH_ND",
+        &[ramp(&[1, 2, 2, 1])],
+        &[i(&[2, 2]), Tensor::new(&[2, 2], vec![0; 4]).unwrap()],
+        vec![],
+        &f,
+    )
+    .remove(0);
     assert_eq!(y.shape(), [4, 1, 1, 1]);
-    let y = apply("BATCH_TO_SPACE_ND", &[y], &[i(&[2, 2]), Tensor::new(&[2, 2], vec![0, 1, 0, 0]).unwrap()], vec![], &f).remove(0);
+    let y =
+        apply("BATCH_TO_SPACE_ND", &[y], &[i(&[2, 2]), Tensor::new(&[2, 2], vec![0, 1, 0, 0]).unwrap()], vec![], &f)
+            .remove(0);
     assert_eq!((y.shape(), y.to_f64()), (&[1, 1, 2, 1][..], vec![0.0, 1.0]));
     let y = apply("SHAPE", one, &[], vec![], &[DType::I32]).remove(0);
     assert_eq!(y.to_i64().unwrap(), [2, 3]);
@@ -364,18 +419,44 @@ fn choice_cases() {
     let y = apply("TOPK_V2", one, &[s(2)], vec![], &[DType::F32, DType::I32]);
     assert_eq!((y[0].to_f64(), y[1].to_i64().unwrap()), (vec![5.0, 2.0, 9.0, 4.0], vec![1, 2, 0, 2]));
     let (c, a, b) = (Tensor::vector(&[true, false]), ramp(&[2, 2]), floats(&[2, 2], &[9.0; 4]));
-    close("SELECT", &apply("SELECT", &[c.clone(), a.clone(), b.clone()], &[], vec![], &[DType::F32])[0], &[0., 1., 9., 9.]);
-    close("SELECT_V2", &apply("SELECT_V2", &[c.clone(), a.clone(), b.clone()], &[], vec![], &[DType::F32])[0], &[0., 9., 2., 9.]);
+    close(
+        "SELECT",
+        &apply("SELECT", &[c.clone(), a.clone(), b.clone()], &[], vec![], &[DType::F32])[0],
+        &[0., 1., 9., 9.],
+    );
+    close(
+        "SELECT_V2",
+        &apply("SELECT_V2", &[c.clone(), a.clone(), b.clone()], &[], vec![], &[DType::F32])[0],
+        &[0., 9., 2., 9.],
+    );
     let wide = Tensor::new(&[2, 2], vec![true, false, false, true]).unwrap();
-    close("STABLEHLO_SELECT", &apply("STABLEHLO_SELECT", &[wide, a, b], &[], vec![], &[DType::F32])[0], &[0., 9., 9., 3.]);
+    close(
+        "STABLEHLO_SELECT",
+        &apply("STABLEHLO_SELECT", &[wide, a, b], &[], vec![], &[DType::F32])[0],
+        &[0., 9., 9., 3.],
+    );
     let y = apply("WHERE", &[c], &[], vec![], &[DType::I64]).remove(0);
     assert_eq!((y.shape(), y.to_i64().unwrap()), (&[1, 1][..], vec![0]));
-    let y = apply("ONE_HOT", &[Tensor::vector(&[1i32, -1])], &[s(2), Tensor::scalar(5.0f32), Tensor::scalar(1.0f32)], vec![(0, F::Int(-1))], &[DType::F32]);
+    let y = apply(
+        "ONE_HOT",
+        &[Tensor::vector(&[1i32, -1])],
+        &[s(2), Tensor::scalar(5.0f32), Tensor::scalar(1.0f32)],
+        vec![(0, F::Int(-1))],
+        &[DType::F32],
+    );
     close("ONE_HOT", &y[0], &[1.0, 5.0, 1.0, 1.0]);
-    let y = ordered("EMBEDDING_LOOKUP", &[0, 1], &[Tensor::vector(&[1i32, 0])], &[ramp(&[2, 2])], vec![], &[DType::F32]);
+    let y =
+        ordered("EMBEDDING_LOOKUP", &[0, 1], &[Tensor::vector(&[1i32, 0])], &[ramp(&[2, 2])], vec![], &[DType::F32]);
     close("EMBEDDING_LOOKUP", &y[0], &[2.0, 3.0, 0.0, 1.0]);
     let places = Tensor::new(&[3, 1], vec![1i32, 3, 1]).unwrap();
-    let y = ordered("SCATTER_ND", &[1, 0, 2], &[floats(&[3], &[1.0, 2.0, 4.0])], &[places.clone(), Tensor::vector(&[5])], vec![], &[DType::F32]);
+    let y = ordered(
+        "SCATTER_ND",
+        &[1, 0, 2],
+        &[floats(&[3], &[1.0, 2.0, 4.0])],
+        &[places.clone(), Tensor::vector(&[5])],
+        vec![],
+        &[DType::F32],
+    );
     close("SCATTER_ND", &y[0], &[0.0, 5.0, 0.0, 2.0, 0.0]);
     let y = ordered(
         "SPARSE_TO_DENSE",
@@ -386,14 +467,38 @@ fn choice_cases() {
         &[DType::F32],
     );
     close("SPARSE_TO_DENSE", &y[0], &[8.0, -1.0, 7.0]);
-    close("MATRIX_DIAG", &apply("MATRIX_DIAG", &[floats(&[2], &[1.0, 2.0])], &[], vec![], &[DType::F32])[0], &[1., 0., 0., 2.]);
-    let y = apply("MATRIX_SET_DIAG", &[floats(&[2, 2], &[5.0; 4]), floats(&[2], &[1.0, 2.0])], &[], vec![], &[DType::F32]);
+    close(
+        "MATRIX_DIAG",
+        &apply("MATRIX_DIAG", &[floats(&[2], &[1.0, 2.0])], &[], vec![], &[DType::F32])[0],
+        &[1., 0., 0., 2.],
+    );
+    let y =
+        apply("MATRIX_SET_DIAG", &[floats(&[2, 2], &[5.0; 4]), floats(&[2], &[1.0, 2.0])], &[], vec![], &[DType::F32]);
     close("MATRIX_SET_DIAG", &y[0], &[1., 5., 5., 2.]);
-    let y = apply("DYNAMIC_UPDATE_SLICE", &[ramp(&[4]), floats(&[2], &[8.0, 9.0])], &[Tensor::vector(&[3])], vec![], &[DType::F32]);
+    let y = apply(
+        "DYNAMIC_UPDATE_SLICE",
+        &[ramp(&[4]), floats(&[2], &[8.0, 9.0])],
+        &[Tensor::vector(&[3])],
+        vec![],
+        &[DType::F32],
+    );
     close("DYNAMIC_UPDATE_SLICE", &y[0], &[0., 1., 8., 9.]);
-    let y = apply("BUCKETIZE", &[floats(&[3], &[-1.0, 0.0, 5.0])], &[], vec![(0, F::Floats(vec![0.0, 2.0]))], &[DType::I32]);
+    let y = apply(
+        "BUCKETIZE",
+        &[floats(&[3], &[-1.0, 0.0, 5.0])],
+        &[],
+        vec![(0, F::Floats(vec![0.0, 2.0]))],
+        &[DType::I32],
+    );
     assert_eq!(y[0].to_i64().unwrap(), [0, 1, 2]);
-    let y = ordered("STABLEHLO_CLAMP", &[1, 0, 2], &[ramp(&[4])], &[Tensor::scalar(1.0f32), Tensor::scalar(2.0f32)], vec![], &[DType::F32]);
+    let y = ordered(
+        "STABLEHLO_CLAMP",
+        &[1, 0, 2],
+        &[ramp(&[4])],
+        &[Tensor::scalar(1.0f32), Tensor::scalar(2.0f32)],
+        vec![],
+        &[DType::F32],
+    );
     close("STABLEHLO_CLAMP", &y[0], &[1., 1., 2., 2.]);
     // Batches of a gather: row n of the indices reads row n of x.
     let rows = Tensor::new(&[2, 2], vec![2i32, 0, 1, 1]).unwrap();
@@ -425,7 +530,8 @@ fn declared_cases() {
 
 fn product_cases() {
     let (x, w) = (floats(&[1, 2, 2], &[1.0, 2.0, 3.0, 4.0]), floats(&[1, 2], &[10.0, 1.0]));
-    let y = apply("FULLY_CONNECTED", &[x], &[w, floats(&[1], &[-20.0])], vec![(0, F::Byte(1))], &[DType::F32]).remove(0);
+    let y =
+        apply("FULLY_CONNECTED", &[x], &[w, floats(&[1], &[-20.0])], vec![(0, F::Byte(1))], &[DType::F32]).remove(0);
     assert_eq!((y.shape(), y.to_f64()), (&[2, 1][..], vec![0.0, 14.0]));
     let (a, b) = (ramp(&[2, 1, 2]), ramp(&[2, 1, 2]));
     let y = apply("BATCH_MATMUL", &[a, b], &[], vec![(1, F::Byte(1))], &[DType::F32]).remove(0);

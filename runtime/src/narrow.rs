@@ -280,7 +280,7 @@ mod tests {
                 assert_eq!(small.encode(x, false), code, "{t} {x}");
                 let magnitude = code & (small.sign() - 1);
                 if magnitude < small.largest() {
-                    let half = (x + small.decode(code + 1)) / 2.0;
+                    let half = x.midpoint(small.decode(code + 1));
                     assert_eq!(small.encode(half, false), code + (code & 1), "{t} {half}");
                 }
             }

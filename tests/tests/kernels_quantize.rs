@@ -175,13 +175,15 @@ fn transposed_convolutions_are_convolutions_of_a_spread_input() {
         let wide: Vec<i64> = x.iter().map(|&v| i64::from(v) + 4).collect();
         let w64: Vec<i64> = w.iter().map(|&v| v.into()).collect();
         let shape = [1, channels, size[0], size[1]];
-        let (sums, _) = reference::conv_transpose(&wide, &shape, &w64, &[channels, outputs, kernel[0], kernel[1]], &params);
+        let (sums, _) =
+            reference::conv_transpose(&wide, &shape, &w64, &[channels, outputs, kernel[0], kernel[1]], &params);
         let rule = Requant::TfliteFixed;
         let want: Vec<i32> =
             sums.iter().map(|&s| reference::requantize(rule, s, 0.01, 1, (-128, 127), false)).collect();
         let turned = |o: usize, c: usize, t: usize| w[(c * outputs + o) * area + area - 1 - t];
         let order = (0..outputs).flat_map(|o| (0..channels).map(move |c| (o, c)));
-        let w: Vec<i32> = order.flat_map(|(o, c)| (0..area).map(move |t| (o, c, t))).map(|(o, c, t)| turned(o, c, t)).collect();
+        let w: Vec<i32> =
+            order.flat_map(|(o, c)| (0..area).map(move |t| (o, c, t))).map(|(o, c, t)| turned(o, c, t)).collect();
         let desc = ConvDesc {
             batch: 1,
             channels,
@@ -290,7 +292,11 @@ fn functions_of_one_number_stand_for_their_reals() {
         (Activation::Identity, Affine { scale: 0.06, zero: -3 }, |x| x),
         (Activation::Relu, Affine { scale: 0.03, zero: -128 }, |x| x.max(0.0)),
         (Activation::Clamp { lo: 0.0, hi: 6.0 }, Affine { scale: 0.024, zero: -128 }, |x| x.clamp(0.0, 6.0)),
-        (Activation::LeakyRelu { alpha: 0.2 }, Affine { scale: 0.04, zero: -90 }, |x| if x < 0.0 { 0.2 * x } else { x }),
+        (
+            Activation::LeakyRelu { alpha: 0.2 },
+            Affine { scale: 0.04, zero: -90 },
+            |x| if x < 0.0 { 0.2 * x } else { x },
+        ),
         (Activation::Sigmoid, Affine { scale: 1.0 / 256.0, zero: -128 }, |x| 1.0 / (1.0 + (-x).exp())),
         (Activation::Tanh, Affine { scale: 1.0 / 128.0, zero: 0 }, f64::tanh),
         (Activation::Elu { alpha: 1.0 }, Affine { scale: 0.03, zero: -90 }, |x| if x < 0.0 { x.exp_m1() } else { x }),
@@ -313,7 +319,9 @@ fn functions_of_one_number_stand_for_their_reals() {
     // Sixteen bits: within two steps of 2^-15 but for the table's interpolation.
     let x = Affine { scale: 4.0 / 32768.0, zero: 0 };
     let y = Affine { scale: 1.0 / 32768.0, zero: 0 };
-    for (kind, f) in [(Activation::Sigmoid, (|x| 1.0 / (1.0 + f64::exp(-x))) as fn(f64) -> f64), (Activation::Tanh, f64::tanh)] {
+    for (kind, f) in
+        [(Activation::Sigmoid, (|x| 1.0 / (1.0 + f64::exp(-x))) as fn(f64) -> f64), (Activation::Tanh, f64::tanh)]
+    {
         let function = Function::new(kind, x, y, (-32768, 32767), true).unwrap();
         for v in (-32768..=32767).step_by(97) {
             let (got, want) = (f64::from(function.apply(v)) / 32768.0, f(f64::from(v) * 4.0 / 32768.0));

@@ -186,10 +186,10 @@ mod conv {
 }
 
 mod recurrent {
-    use pocketnn_kernels::recurrent::{Cell, Params, Sequence, Weights};
-    use pocketnn_kernels::reference::recurrent::*;
     use pocketnn_kernels::activation::Activation;
     use pocketnn_kernels::recurrent::Direction;
+    use pocketnn_kernels::recurrent::{Cell, Params, Sequence, Weights};
+    use pocketnn_kernels::reference::recurrent::*;
 
     fn params(cell: Cell, direction: Direction) -> Params {
         let activations = [Activation::Identity; 3];

@@ -87,7 +87,7 @@ mod tests {
             for row in *rows {
                 assert!(seen.insert((row.domain, row.name)), "{} stands in two tables", row.name);
                 assert!(!row.since.is_empty() && row.since.windows(2).all(|w| w[0] < w[1]), "{}", row.name);
-                assert!(row.domain != "" || row.since.iter().all(|&v| v <= NEWEST_OPSET), "{}", row.name);
+                assert!(!row.domain.is_empty() || row.since.iter().all(|&v| v <= NEWEST_OPSET), "{}", row.name);
                 let found = find(row.domain, row.name).unwrap();
                 assert_eq!((found.domain, found.name, found.since), (row.domain, row.name, row.since));
             }

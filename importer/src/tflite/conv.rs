@@ -49,7 +49,8 @@ impl Window {
         } else {
             dilation.iter().map(|&f| cx.options.step(f)).collect::<Result<Vec<_>>>()?
         };
-        let pads = if same(cx, padding)? { same_pads(cx, image, kernel, &strides, &dilations) } else { Pads::default() };
+        let pads =
+            if same(cx, padding)? { same_pads(cx, image, kernel, &strides, &dilations) } else { Pads::default() };
         Ok(Self { strides, dilations, pads })
     }
 }

@@ -51,12 +51,13 @@ fn gather(cx: &mut Node) -> Result<Lowered> {
         return one(cx.op(Gather { axis: i64::try_from(axis).unwrap_or(0) }, &[x, indices])?);
     }
     if shared > axis {
-        return Err(ImportError::invalid("batch_dims lies behind the axis").expected(format!("at most {axis}")).found(shared));
+        return Err(ImportError::invalid("batch_dims lies behind the axis")
+            .expected(format!("at most {axis}"))
+            .found(shared));
     }
     // The axis comes right behind the shared ones; the axes between them go behind the indices' own afterwards.
     let between = axis.saturating_sub(shared);
-    let order: Vec<usize> =
-        (0..shared).chain([axis]).chain(shared..axis).chain(axis.saturating_add(1)..rank).collect();
+    let order: Vec<usize> = (0..shared).chain([axis]).chain(shared..axis).chain(axis.saturating_add(1)..rank).collect();
     let x = cx.transpose(x, &order)?;
     let last = cx.integers(&[-1]);
     let tuples = cx.op(Unsqueeze::default(), &[indices, last])?;
@@ -193,7 +194,8 @@ fn dynamic_update_slice(cx: &mut Node) -> Result<Lowered> {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for axis in 0..rank {
         let (whole, part) = (cx.need_extent(x, axis, "a tensor")?, cx.need_extent(update, axis, "an update")?);
-        let room = whole.checked_sub(part).ok_or_else(|| ImportError::invalid("the update is larger than the tensor"))?;
+        let room =
+            whole.checked_sub(part).ok_or_else(|| ImportError::invalid("the update is larger than the tensor"))?;
         let room = i64::try_from(room).unwrap_or(i64::MAX);
         let at = start.get(axis).copied().unwrap_or(0).clamp(0, room);
         before.push(at);

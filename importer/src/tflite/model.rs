@@ -198,7 +198,9 @@ fn graph<'a>(t: &Table<'a>, codes: &[Code], buffers: usize, budget: &Budget) -> 
         if node.code >= codes.len() {
             return Err(place(ImportError::invalid("its kind is not in the model's list").found(node.code)));
         }
-        tensor(&node.inputs, "an input", true).and_then(|()| tensor(&node.outputs, "an output", true)).map_err(place)?;
+        tensor(&node.inputs, "an input", true)
+            .and_then(|()| tensor(&node.outputs, "an output", true))
+            .map_err(place)?;
         nodes.push(node);
     }
     let (inputs, outputs) = (t.numbers(1)?.unwrap_or_default(), t.numbers(2)?.unwrap_or_default());
@@ -251,8 +253,9 @@ impl<'a> Model<'a> {
     /// The bytes of a tensor's elements; none for a tensor that is computed.
     pub fn data(&self, info: &Info) -> Result<Option<&'a [u8]>> {
         if info.external != 0 {
-            return Err(ImportError::unsupported("its elements lie in another file")
-                .help("write the model as one file"));
+            return Err(
+                ImportError::unsupported("its elements lie in another file").help("write the model as one file")
+            );
         }
         let Some(buffer) = self.buffers.get(info.buffer) else { return Ok(None) };
         match buffer.inline {

@@ -42,7 +42,11 @@ fn concatenation(cx: &mut Node) -> Result<Lowered> {
     let axis = i64::from(cx.options.int(0, 0)?);
     let kind = cx.fused(1)?;
     let parts = if cx.quantized() { super::quantize::alike(cx)? } else { cx.all_inputs()? };
-    let y = if let [only] = parts.as_slice() { cx.op(Identity::default(), &[*only])? } else { cx.op(Concat { axis }, &parts)? };
+    let y = if let [only] = parts.as_slice() {
+        cx.op(Identity::default(), &[*only])?
+    } else {
+        cx.op(Concat { axis }, &parts)?
+    };
     one(if cx.quantized() { y } else { cx.activated(y, kind)? })
 }
 
@@ -233,7 +237,9 @@ fn strided_slice(cx: &mut Node) -> Result<Lowered> {
     let (begin_mask, end_mask) = (mask(cx, 0)?, mask(cx, 1)?);
     let (ellipsis, new_axis, shrink) = (mask(cx, 2)?, mask(cx, 3)?, mask(cx, 4)?);
     if cx.options.flag(5, false)? {
-        return Err(ImportError::unsupported("ends counted from the beginnings are not supported").at_attribute("offset"));
+        return Err(
+            ImportError::unsupported("ends counted from the beginnings are not supported").at_attribute("offset")
+        );
     }
     let x = cx.input(0)?;
     let (begin, end, step) = (cx.input(1)?, cx.input(2)?, cx.input(3)?);

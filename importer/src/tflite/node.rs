@@ -67,7 +67,11 @@ impl<'a> Options<'a> {
     /// A step or distance: at least 1.
     pub fn step(&self, field: usize) -> Result<usize> {
         let n = self.size(field, 1)?;
-        if n == 0 { Err(ImportError::invalid(format!("option {field}")).expected("at least 1").found(0)) } else { Ok(n) }
+        if n == 0 {
+            Err(ImportError::invalid(format!("option {field}")).expected("at least 1").found(0))
+        } else {
+            Ok(n)
+        }
     }
     /// A number of an enumeration.
     pub fn choice(&self, field: usize) -> Result<i8> {
@@ -139,8 +143,9 @@ impl<'m> Node<'_, 'm> {
     }
     /// Tensor input `i`.
     pub fn input(&self, i: usize) -> Result<ValueId> {
-        self.maybe(i)?
-            .ok_or_else(|| ImportError::invalid(format!("input {i} is missing")).found(format!("{} inputs", self.len())))
+        self.maybe(i)?.ok_or_else(|| {
+            ImportError::invalid(format!("input {i} is missing")).found(format!("{} inputs", self.len()))
+        })
     }
     /// All inputs, which must be tensors.
     pub fn all_inputs(&self) -> Result<Vec<ValueId>> {
@@ -316,7 +321,8 @@ impl<'m> Node<'_, 'm> {
         if rank < 3 {
             return Err(ImportError::invalid("the rank of an image").expected("at least 3").found(rank));
         }
-        let perm: Vec<usize> = std::iter::once(0).chain([rank.saturating_sub(1)]).chain(1..rank.saturating_sub(1)).collect();
+        let perm: Vec<usize> =
+            std::iter::once(0).chain([rank.saturating_sub(1)]).chain(1..rank.saturating_sub(1)).collect();
         self.transpose(x, &perm)
     }
     /// `[N, C, spatial...]` to `[N, spatial..., C]`.

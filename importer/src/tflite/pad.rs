@@ -20,7 +20,7 @@ fn widths(cx: &mut Node) -> Result<ValueId> {
 
 /// What stands for 0 in a tensor like input 0 of the operator: its zero point where it is quantized.
 pub(super) fn zero(cx: &mut Node, x: ValueId) -> Result<ValueId> {
-    let point = cx.quant_in(0).and_then(|q| q.whole()).map_or(0, |q| q.1);
+    let point = cx.quant_in(0).and_then(super::model::Quant::whole).map_or(0, |q| q.1);
     let dtype = cx.dtype(x);
     cx.scalar(point as f64, dtype)
 }

@@ -9,8 +9,7 @@ use super::quantize;
 use super::registry::{Row, both, float};
 use crate::error::Result;
 
-pub(super) const ROWS: &[Row] =
-    &[both("AVERAGE_POOL_2D", average), float("L2_POOL_2D", l2), both("MAX_POOL_2D", max)];
+pub(super) const ROWS: &[Row] = &[both("AVERAGE_POOL_2D", average), float("L2_POOL_2D", l2), both("MAX_POOL_2D", max)];
 
 /// The pooling of the options.
 fn pool(cx: &mut Node, kind: PoolKind) -> Result<Lowered> {

@@ -191,7 +191,7 @@ fn quantize(cx: &mut Node) -> Result<Lowered> {
 fn fake_quant(cx: &mut Node) -> Result<Lowered> {
     let (min, max, bits) = (cx.options.float(0)?, cx.options.float(1)?, cx.options.int(2, 0)?);
     let narrow = cx.options.flag(3, false)?;
-    if !(2..=16).contains(&bits) || !(min < max && min <= 0.0 && max >= 0.0) {
+    if !(2..=16).contains(&bits) || min.is_nan() || max.is_nan() || min >= max || min > 0.0 || max < 0.0 {
         return Err(ImportError::invalid("the range or the number of bits")
             .expected("min <= 0 <= max and 2 to 16 bits")
             .found(format!("{min} .. {max} and {bits} bits")));
@@ -374,13 +374,7 @@ pub(super) fn arithmetic(
 }
 
 /// A mean or sum; axes that are no neighbours are reduced in f32.
-pub(super) fn reduce(
-    cx: &mut Node,
-    x: ValueId,
-    kind: ReduceKind,
-    axes: &[i64],
-    keep_dims: bool,
-) -> Result<ValueId> {
+pub(super) fn reduce(cx: &mut Node, x: ValueId, kind: ReduceKind, axes: &[i64], keep_dims: bool) -> Result<ValueId> {
     let mut sorted = axes.to_vec();
     sorted.sort_unstable();
     let neighbours = sorted.windows(2).all(|w| matches!(w, &[a, b] if a.saturating_add(1) == b));

@@ -1,8 +1,8 @@
 //! Recurrent layers over whole sequences. State tensors start at 0: what they hold after a run is not kept.
 
+use pocketnn::ValueId;
 use pocketnn::ops::movement::{Concat, Squeeze, Unsqueeze};
 use pocketnn::ops::recurrent::{Direction, Lstm, Rnn};
-use pocketnn::ValueId;
 
 use super::dense::zeros;
 use super::node::{Lowered, Node, Value, one};

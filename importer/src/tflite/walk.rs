@@ -187,11 +187,11 @@ impl<'m> Walker<'m> {
 
     /// Scale and zero point of an input or output, for those who feed and read it.
     fn tell_quantization(&mut self, id: ValueId, info: &Info) {
-        if let Some((scale, zero)) = info.quant.as_ref().and_then(|q| q.whole()) {
-            if quantize::is_quantized(info) {
-                let name = self.builder.name(id).to_owned();
-                self.quantization.insert(name, json!({ "scale": scale, "zero_point": zero }));
-            }
+        if let Some((scale, zero)) = info.quant.as_ref().and_then(super::model::Quant::whole)
+            && quantize::is_quantized(info)
+        {
+            let name = self.builder.name(id).to_owned();
+            self.quantization.insert(name, json!({ "scale": scale, "zero_point": zero }));
         }
     }
 
@@ -305,11 +305,14 @@ impl<'m> Walker<'m> {
         let model = self.model;
         let code = model.codes.get(node.code).ok_or_else(|| ImportError::invalid("its kind is not in the list"))?;
         if code.is_custom() {
-            return Err(ImportError::unsupported(format!("the custom operator `{}` is not part of TFLite", code.name()))
-                .help("fetch the tensors in front of it (--fetch NAME) and compute it in the app"));
+            return Err(ImportError::unsupported(format!(
+                "the custom operator `{}` is not part of TFLite",
+                code.name()
+            ))
+            .help("fetch the tensors in front of it (--fetch NAME) and compute it in the app"));
         }
-        let row = registry::find(code.name())
-            .ok_or_else(|| ImportError::unsupported("this operator is not supported"))?;
+        let row =
+            registry::find(code.name()).ok_or_else(|| ImportError::unsupported("this operator is not supported"))?;
         let mut lost = false;
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for &i in &node.inputs {
@@ -348,10 +351,8 @@ impl<'m> Walker<'m> {
     /// Lowers another graph of the model with these values for its inputs.
     pub fn call(&mut self, number: usize, inputs: Vec<Value>) -> Result<Lowered> {
         let model = self.model;
-        let graph = model
-            .graphs
-            .get(number)
-            .ok_or_else(|| ImportError::invalid("a graph that is not there").found(number))?;
+        let graph =
+            model.graphs.get(number).ok_or_else(|| ImportError::invalid("a graph that is not there").found(number))?;
         if inputs.len() != graph.inputs.len() {
             return Err(ImportError::invalid("a graph is called with another number of inputs")
                 .expected(graph.inputs.len())

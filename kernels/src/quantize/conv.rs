@@ -124,7 +124,7 @@ impl Conv {
         };
         let weights = if depthwise { by_tap(d, w) } else { by_panel(d, w) };
         let bias = if bias.is_empty() { vec![0; d.outputs] } else { bias.to_vec() };
-        Ok(Self { isa, weights, bias, requant, runs, run, plane, depthwise, desc })
+        Ok(Self { isa, desc, weights, bias, requant, runs, run, plane, depthwise })
     }
     /// Numbers of scratch, of 16 bits.
     pub fn scratch(&self) -> usize {

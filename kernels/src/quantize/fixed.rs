@@ -104,7 +104,9 @@ mod tests {
 
     #[test]
     fn ties_go_away_from_zero() {
-        for (x, bits, want) in [(5, 1, 3), (-5, 1, -3), (6, 2, 2), (-6, 2, -2), (7, 0, 7), (-1, 31, 0), (i32::MIN, 31, -1)] {
+        for (x, bits, want) in
+            [(5, 1, 3), (-5, 1, -3), (6, 2, 2), (-6, 2, -2), (7, 0, 7), (-1, 31, 0), (i32::MIN, 31, -1)]
+        {
             assert_eq!(shift_right(x, bits), want, "{x} {bits}");
         }
         assert_eq!(high_product(i32::MIN, i32::MIN), i32::MAX);

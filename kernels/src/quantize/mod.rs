@@ -97,13 +97,7 @@ impl Requantize {
     ///
     /// # Errors
     /// When the number of scales is neither, or the range is empty.
-    pub fn new(
-        kind: Requant,
-        scales: &[f64],
-        outputs: usize,
-        zero: i32,
-        (lo, hi): (i32, i32),
-    ) -> crate::Result<Self> {
+    pub fn new(kind: Requant, scales: &[f64], outputs: usize, zero: i32, (lo, hi): (i32, i32)) -> crate::Result<Self> {
         if lo > hi {
             return Err(crate::Error::new("quantize", format!("the range {lo} .. {hi} is empty")));
         }

@@ -123,7 +123,7 @@ fn table(f: &dyn Fn(f64) -> f64, lo: f64, hi: f64) -> Vec<i16> {
     let one = |i: usize| {
         let x = lo + i as f64 * step;
         let sample = (f(x) * unit).round();
-        let between = ((f(lo + (i + 1) as f64 * step) * unit + sample) / 2.0).round();
+        let between = f64::midpoint(f(lo + (i + 1) as f64 * step) * unit, sample).round();
         let middle = (f(x + step / 2.0) * unit).round();
         limit(sample - ((between - middle) / 2.0).round())
     };

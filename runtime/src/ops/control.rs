@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_body_nested_too_deep_is_refused() {
         let mut v = serde_json::json!({"name": "b", "inputs": [], "nodes": [], "outputs": [], "constants": {}});
-        for _ in 0..Body::DEEPEST + 1 {
+        for _ in 0..=Body::DEEPEST {
             v = serde_json::json!({"nodes": [{"op": "If", "attrs": {"yes": v}}]});
         }
         assert!(Body::from_json(&v).is_none());

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         ["onnx", list] => pocketnn_tests::onnx_batch::run(Path::new(list), &mut |line| println!("{line}")),
         ["serve", rest @ ..] => {
             let transposes = rest.iter().position(|a| *a == "--transposes").and_then(|i| rest.get(i + 1));
-            let way = Way { naive: rest.contains(&"--naive"), transposes: transposes.map(|f| f.into()) };
+            let way = Way { naive: rest.contains(&"--naive"), transposes: transposes.map(Into::into) };
             pocketnn_tests::serve::run(std::io::stdin().lock(), std::io::stdout().lock(), &way)
         }
         _ => {

@@ -77,7 +77,7 @@ fn partitioned_variables_are_put_together() {
     // Columns 0 and 1 in one slice, column 2 in another; rows are whole (an extent without a length).
     let (left, right) = ([bytes(1, b""), range(0, 2)].concat(), [bytes(1, b""), range(2, 1)].concat());
     let of = |start, length| [Range { start: 0, length: None }, Range { start, length: Some(length) }];
-    let mut list = vec![
+    let mut list = [
         (Vec::new(), int(1, 1)),
         (b"w".to_vec(), whole(&[left, right])),
         (slice_key("w", &of(0, 2)), floats(&[2, 2], 0, &[1.0, 2.0, 4.0, 5.0])),

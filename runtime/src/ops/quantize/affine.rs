@@ -25,7 +25,8 @@ impl Table {
         let zero = zero.unwrap_or_else(|| vec![0; n]);
         let inner = if n == 1 { 1 } else { shape[normalize_axis(axis, shape.len())? + 1..].iter().product() };
         if zero.len() != n || (n != 1 && shape[normalize_axis(axis, shape.len())?] != n) {
-            let message = format!("scale and zero: expected one or one an index of the axis, found {n}, {}", zero.len());
+            let message =
+                format!("scale and zero: expected one or one an index of the axis, found {n}, {}", zero.len());
             return Err(Error::graph(message));
         }
         Ok(Self { scale, zero, inner: inner.max(1) })

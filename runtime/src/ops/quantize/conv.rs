@@ -4,8 +4,8 @@ use super::super::Operator;
 use super::super::conv::{Conv, ConvTranspose, Steps, agree, count, image, per_axis};
 use super::super::infer::{Fact, Infer, ValueType, broadcast};
 use super::{
-    QConv, QConvTranspose, QDense, QMatMul, Sums, channels_last, flat_image, is_channels_last, numbers, operand, tensor,
-    two, with_numbers,
+    QConv, QConvTranspose, QDense, QMatMul, Sums, channels_last, flat_image, is_channels_last, numbers, operand,
+    tensor, two, with_numbers,
 };
 use crate::dim::show_shape;
 use crate::ops::conv::Pads;
@@ -149,12 +149,7 @@ fn divides(groups: usize, channels: &Dim) -> Result<()> {
 }
 
 /// The packed filter of a convolution whose weights are `arrange(w)`, in the order of [`kernel::Conv::new`].
-fn filter(
-    cx: &LowerCx,
-    sums: &Sums,
-    desc: ConvDesc,
-    arrange: impl FnOnce(Vec<i32>) -> Vec<i32>,
-) -> Result<Lowered> {
+fn filter(cx: &LowerCx, sums: &Sums, desc: ConvDesc, arrange: impl FnOnce(Vec<i32>) -> Vec<i32>) -> Result<Lowered> {
     let (Some(w), Some(scales)) = (cx.constant(1), cx.constant(2)) else { return Ok(Lowered::Interpreted) };
     if cx.has(3) && cx.constant(3).is_none() {
         return Ok(Lowered::Interpreted);

@@ -82,7 +82,7 @@ fn hard_gates_become_hard_swish_however_they_are_scaled() {
         let g = b.with_number(BinaryKind::Mul, g, 1.0 / 6.0);
         b.binary(BinaryKind::Mul, x, g, "product").unwrap()
     };
-    let both: [&dyn Fn(&mut GraphBuilder, ValueId) -> ValueId; 2] = [&first, &second];
+    let both: [&Build<'_>; 2] = [&first, &second];
     for f in both {
         assert!(
             matches!(becomes(f), Activation::HardSwish { alpha, beta } if (alpha - 1.0 / 6.0).abs() < 1e-7 && (beta - 0.5).abs() < 1e-6)
@@ -124,7 +124,7 @@ fn gelu_of_every_exporter_is_found() {
         let c = b.with_number(BinaryKind::Pow, x, 3.0);
         let c = b.with_number(BinaryKind::Mul, c, 0.044715);
         let s = b.binary(BinaryKind::Add, x, c, "sum").unwrap();
-        let s = b.with_number(BinaryKind::Mul, s, 0.797_884_56);
+        let s = b.with_number(BinaryKind::Mul, s, 0.797_884_6);
         let t = b.unary(UnaryKind::Tanh, s, "tanh").unwrap();
         let t = b.with_number(BinaryKind::Add, t, 1.0);
         let y = b.binary(BinaryKind::Mul, x, t, "product").unwrap();
@@ -134,7 +134,7 @@ fn gelu_of_every_exporter_is_found() {
         let q = b.binary(BinaryKind::Mul, x, x, "square").unwrap();
         let q = b.with_number(BinaryKind::Mul, q, 0.044715);
         let q = b.with_number(BinaryKind::Add, q, 1.0);
-        let s = b.with_number(BinaryKind::Mul, x, 0.797_884_56);
+        let s = b.with_number(BinaryKind::Mul, x, 0.797_884_6);
         let s = b.binary(BinaryKind::Mul, s, q, "inner").unwrap();
         let t = b.unary(UnaryKind::Tanh, s, "tanh").unwrap();
         let t = b.with_number(BinaryKind::Add, t, 1.0);

@@ -10,6 +10,9 @@ pub use crate::ops::{dense, gather, movement, resize};
 pub use crate::passes::{PassReport, optimize};
 pub use crate::{DType, Dim, Graph, GraphBuilder, Op, Tensor, ValueId, plan};
 
+/// Builds on a value of a graph.
+pub type Build<'a> = dyn Fn(&mut GraphBuilder, ValueId) -> ValueId + 'a;
+
 /// A small seeded generator (splitmix64).
 pub struct Rng(pub u64);
 
@@ -35,7 +38,7 @@ impl Rng {
     }
     pub fn tensor(&mut self, shape: &[usize], lo: f32, hi: f32) -> Tensor {
         let n = shape.iter().product();
-        let mid = (lo + hi) / 2.0;
+        let mid = lo.midpoint(hi);
         Tensor::new(shape, (0..n).map(|_| mid + self.float() * (hi - lo) / 2.0).collect()).unwrap()
     }
 }

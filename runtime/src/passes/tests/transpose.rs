@@ -114,7 +114,7 @@ fn transposes_that_move_nothing_become_reshapes() {
         b.conv_of(y, [2, 1, 3, 3], same(), 1)
     });
     assert_eq!(transposes(&g), 0);
-    let g = graph(&[Dim::symbol("N"), Dim::from(5), Dim::from(1), Dim::from(1)], |b, x| b.last(x));
+    let g = graph(&[Dim::symbol("N"), Dim::from(5), Dim::from(1), Dim::from(1)], GraphBuilder::last);
     assert_eq!(left(&g), ["Reshape"]);
     untouched(&graph(&dims(&[2, 5, 3, 1]), |b, x| b.transpose(x, &[0, 2, 1, 3], "t").unwrap()));
 }
@@ -164,7 +164,7 @@ fn ops_with_axes_follow() {
         let y = b.unary(UnaryKind::Sin, y, "sin").unwrap();
         b.op(Pool { kernel: vec![1, 1], ..Pool::default() }, &[y], "pool").unwrap()
     };
-    let cases: [(&str, &dyn Fn(&mut GraphBuilder, ValueId) -> ValueId); 9] = [
+    let cases: [(&str, &Build<'_>); 9] = [
         ("softmax", &|b, x| b.softmax(x, -1, "softmax").unwrap()),
         ("slice", &|b, x| b.with_integers(movement::Slice {}, x, &[&[0, 1], &[9, 5], &[0, 2]], "slice")),
         ("slice without axes", &|b, x| b.with_integers(movement::Slice {}, x, &[&[0, 1], &[9, 5]], "slice")),
