@@ -99,7 +99,7 @@ fn code(text: &str) -> String {
     while i < b.len() {
         let raw_hashes = || {
             let start = i + usize::from(at(i) == 'b') + 1;
-            let hashes = (start..).take_while(|&j| at(j) == '#').count();
+            let hashes = (start..b.len()).take_while(|&j| at(j) == '#').count();
             (at(start + hashes) == '"' && at(start - 1) == 'r').then_some(hashes)
         };
         let word_before = i > 0 && (at(i - 1).is_alphanumeric() || at(i - 1) == '_');

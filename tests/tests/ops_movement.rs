@@ -33,6 +33,7 @@ fn on_images(op: impl Into<Op>, operands: &[Option<Tensor>], outputs: usize) {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "an operand that is there, beside others that are not")]
 fn ints(x: &[i64]) -> Option<Tensor> {
     Some(Tensor::vector(x))
 }

@@ -176,9 +176,13 @@ mod tests {
     #[test]
     fn lists_and_texts_come_back() {
         let texts = Tensor::texts(&[2], ["a", "ß"]).unwrap();
-        let narrow =
-            pocketnn::narrow::convert(&Tensor::vector(&[1.0f32, -2.0, 3.0]), DType::I4, true, Default::default())
-                .unwrap();
+        let narrow = pocketnn::narrow::convert(
+            &Tensor::vector(&[1.0f32, -2.0, 3.0]),
+            DType::I4,
+            true,
+            pocketnn::narrow::Rounding::default(),
+        )
+        .unwrap();
         let list = Tensor::list(vec![texts, narrow]);
         for (t, kind) in [
             (list.clone(), ValueKind::Sequence),
