@@ -24,7 +24,7 @@ pub struct Args {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Where DIR (or, without a DIR, the model's own folder) holds NAME.pnn, measure that instead of the source model NAME
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "", value_parser = folder)]
     pub converted: Option<PathBuf>,
     /// Thread counts
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
@@ -123,6 +123,11 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
 /// The name of the file, or of the network where the file has none.
 fn name(loaded: &Loaded, path: &Path) -> String {
     path.file_name().map_or_else(|| loaded.model.graph().name().to_string(), |n| n.to_string_lossy().into_owned())
+}
+
+/// Any folder; the empty name stands for the model's own.
+fn folder(name: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(name))
 }
 
 /// The converted model of the same name in a folder.

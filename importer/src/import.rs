@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn recognised_formats_say_what_to_do_instead() {
-        let error = import_bytes(b"\x08\x01\x12\x00", &ImportOptions::default()).unwrap_err();
+        let error = import_bytes(b"\x02\0\0\0\0\0\0\0{}", &ImportOptions::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.help_text().is_some());
     }

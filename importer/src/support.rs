@@ -39,7 +39,40 @@ pub struct Table {
 
 /// All tables, in the order of the page.
 pub fn tables() -> Vec<Table> {
-    vec![crate::keras::support::layers(), crate::keras::support::operations(), crate::onnx::support()]
+    vec![
+        crate::keras::support::layers(),
+        crate::keras::support::operations(),
+        crate::onnx::support(),
+        tflite(),
+        tensorflow(),
+    ]
+}
+
+fn tflite() -> Table {
+    let line = |(i, (name, known)): (usize, (&'static str, bool))| Line {
+        name: name.to_owned(),
+        place: i.to_string(),
+        state: if known { State::Yes } else { State::No("no lowering".to_owned()) },
+    };
+    let mut lines: Vec<Line> = crate::tflite::operators().enumerate().map(line).collect();
+    lines.sort_by(|a, b| a.name.cmp(&b.name));
+    Table {
+        title: "TFLite operators",
+        text: "All builtin operators of the schema, and their numbers in it. Custom operators are refused by name."
+            .to_owned(),
+        place: "number",
+        lines,
+    }
+}
+
+fn tensorflow() -> Table {
+    let line = |name: &'static str| Line { name: name.to_owned(), place: "TF1, TF2".to_owned(), state: State::Yes };
+    Table {
+        title: "TensorFlow operations",
+        text: "Operations of frozen graphs and SavedModels. Anything else is refused by name.".to_owned(),
+        place: "graphs",
+        lines: crate::tensorflow::operations().into_iter().map(line).collect(),
+    }
 }
 
 /// The page.

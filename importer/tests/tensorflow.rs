@@ -217,7 +217,11 @@ fn what_the_optimiser_of_tensorflow_joins_is_taken_apart() {
     };
     let want = [1.5, 0.0, 0.0, 2.0, 3.5, 0.0, 0.0, 4.0];
     for op in ["_FusedConv2D", "_FusedDepthwiseConv2dNative"] {
-        let y = run(&fused(op, &["BiasAdd", "Relu"], &["x", "k", "o"]), &ImportOptions::default(), std::slice::from_ref(&x));
+        let y = run(
+            &fused(op, &["BiasAdd", "Relu"], &["x", "k", "o"]),
+            &ImportOptions::default(),
+            std::slice::from_ref(&x),
+        );
         assert_eq!(y[0].to_f64(), want, "{op}");
     }
     let y = run(

@@ -45,14 +45,15 @@ impl Multiplier {
         let (left, right) = (self.shift.max(0), (-self.shift).max(0));
         shift_right(high_product(x.wrapping_shl(left as u32), self.mantissa), right)
     }
-    /// `x * self` for sums of up to 48 bits, by 16 bits of the mantissa, rounded once.
+    /// `x * self` for sums of up to 48 bits, by 16 bits of the mantissa, rounded once; saturated.
     #[inline(always)]
     pub fn apply_wide(self, x: i64) -> i32 {
         let mantissa = if self.mantissa < 0x7fff_0000 { (self.mantissa + (1 << 15)) >> 16 } else { 0x7fff };
         let total = 15 - self.shift;
         let half = if total > 0 { 1i64 << (total - 1) } else { 0 };
         let product = x.wrapping_mul(i64::from(mantissa)).wrapping_add(half);
-        (if total >= 0 { product >> total } else { product << -total }) as i32
+        let y = if total >= 0 { product >> total } else { product << -total };
+        y.clamp(i32::MIN.into(), i32::MAX.into()) as i32
     }
 }
 

@@ -98,13 +98,6 @@ fn pixels_that_are_scaled_before_the_image_is_transposed_are_scaled_by_the_weigh
     assert_eq!(left(&net(3, -1.0, Pads::default())), ["Transpose", "Conv"]);
     let kept = left(&net(3, -1.0, Pads::SameUpper));
     assert!(kept.len() > 2, "{kept:?}");
-    // One channel is only renamed, and one number serves it.
-    let one = graph(&n_h_w_c(1), |b, x| {
-        let y = b.with_number(BinaryKind::Mul, x, 0.25);
-        let y = b.transpose(y, &[0, 3, 1, 2], "planar").unwrap();
-        b.conv_of(y, [4, 1, 3, 3], same(), 1)
-    });
-    assert_eq!(left(&one).len(), 2);
 }
 
 #[test]
