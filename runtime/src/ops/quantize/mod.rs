@@ -4,7 +4,7 @@
 //! [`Requant`] says how they become numbers. Results are equal to the last bit to what `docs/conformance.md` says of TFLite's reference kernels.
 //!
 //! Images are logically `[N, C, spatial...]` as everywhere; the kernels want them with channels innermost
-//! ([`Format::ChannelsLast`](crate::plan::Format::ChannelsLast)), so that a transpose in front of them only renames.
+//! ([`crate::plan::Format::ChannelsLast`]), so that a transpose in front of them only renames.
 
 mod affine;
 mod conv;

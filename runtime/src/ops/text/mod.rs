@@ -1,6 +1,6 @@
 //! Strings: made from numbers and read back, joined, cut, matched, counted.
 //!
-//! Ops that only move or compare elements ([`Takes::Moved`](super::Takes)) know nothing of strings: [`ranked`] hands them the
+//! Ops that only move or compare elements ([`Takes::Moved`](super::Takes)) know nothing of strings: `ranked` hands them the
 //! ranks of the strings among all strings of their operands, which are equal and ordered as these are, and puts the strings back.
 
 mod count;
