@@ -126,6 +126,7 @@ fn name(loaded: &Loaded, path: &Path) -> String {
 }
 
 /// Any folder; the empty name stands for the model's own.
+#[allow(clippy::unnecessary_wraps, reason = "the parser of an argument gives a result")]
 fn folder(name: &str) -> Result<PathBuf, std::convert::Infallible> {
     Ok(PathBuf::from(name))
 }

@@ -60,7 +60,7 @@ impl<T: Write + std::io::Seek> WriteSeek for T {}
 /// Writes bytes to a file in one piece.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, |out| out.write_all(bytes))
 }
