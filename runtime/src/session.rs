@@ -362,16 +362,9 @@ fn split<'a>(model: &Model, options: &Options, shapes: &[Vec<Dim>]) -> Result<Mo
     let known: Option<Vec<Vec<usize>>> = shapes.iter().map(|s| s.iter().map(Dim::known).collect()).collect();
     let Some(known) = known else { return Ok(dynamic(model.graph())) };
     let graph = model.graph().rebuild(shapes, &BTreeMap::new())?;
-    let split = Split::new(&graph, target(options), model.cache())?;
-    match (&split, options.max_arena_bytes) {
-        (Some(s), Some(max)) if s.plan.arena_bytes() > max => {
-            Err(Error::limit(format!("the arena needs {} bytes, the limit is {max}", s.plan.arena_bytes())))
-        }
-        _ => {
-            let inputs = vec![None; model.graph().inputs().len()];
-            Ok(Mode::Dynamic { inputs, outputs: Vec::new(), first: split.map(Box::new), shapes: known })
-        }
-    }
+    let split = Split::new(&graph, target(options), model.cache(), most(options))?;
+    let inputs = vec![None; model.graph().inputs().len()];
+    Ok(Mode::Dynamic { inputs, outputs: Vec::new(), first: split.map(Box::new), shapes: known })
 }
 
 fn target(options: &Options) -> Target<'_> {
@@ -385,13 +378,11 @@ fn target(options: &Options) -> Target<'_> {
 
 fn plan(model: &Model, options: &Options, shapes: &[Vec<Dim>], fixed: &BTreeMap<ValueId, Tensor>) -> Result<Plan> {
     let graph = model.graph().rebuild(shapes, fixed)?;
-    let plan = Plan::new(graph, target(options), model.cache())?;
-    match options.max_arena_bytes {
-        Some(max) if plan.arena_bytes() > max => {
-            Err(Error::limit(format!("the arena needs {} bytes, the limit is {max}", plan.arena_bytes())))
-        }
-        _ => Ok(plan),
-    }
+    Plan::within(graph, target(options), model.cache(), most(options))
+}
+
+fn most(options: &Options) -> usize {
+    options.max_arena_bytes.unwrap_or(usize::MAX)
 }
 
 fn planned<'a>(plan: Plan, _options: &Options, memory: Option<&'a mut [u8]>) -> Result<Mode<'a>> {

@@ -1,6 +1,6 @@
 //! Building graphs: every op is checked and its outputs' types are known as soon as it is added.
 
-use super::{Graph, Node, Value, ValueId, infer_node};
+use super::{Folded, Graph, Node, Value, ValueId, infer_within};
 use crate::ops::activation::{Activate, Activation};
 use crate::ops::conv::{Conv, Pads};
 use crate::ops::elementwise::{Binary, BinaryKind, Unary, UnaryKind};
@@ -20,6 +20,7 @@ pub struct GraphBuilder {
     graph: Graph,
     names: HashSet<String>,
     next: HashMap<String, usize>,
+    folded: Folded,
 }
 
 /// A state of a [`GraphBuilder`] to return to.
@@ -44,6 +45,7 @@ impl GraphBuilder {
     }
     /// A constant, such as weights.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        self.folded.given(&tensor);
         self.value(name, Fact::of_constant(tensor))
     }
     /// A constant vector of integers (a shape, axes, pads).
@@ -83,12 +85,13 @@ impl GraphBuilder {
         let op = op.into();
         let facts = {
             let known: Vec<Option<&Fact>> = inputs.iter().map(|v| v.map(|v| &self.graph.value(v).fact)).collect();
-            infer_node(&op, &known, outputs.len())
+            infer_within(&op, &known, outputs.len(), self.folded.left())
         };
         let facts = facts.map_err(|e| {
             let node = Node { name: name.to_string(), op: op.clone(), inputs: inputs.to_vec(), outputs: Vec::new() };
             e.at(|| self.graph.describe(&node))
         })?;
+        self.folded.made(&facts);
         let constant = facts.iter().all(|f| f.constant.is_some());
         let ids: Vec<ValueId> = facts.into_iter().zip(outputs).map(|(f, n)| self.value(n, f)).collect();
         if !constant {
@@ -315,7 +318,7 @@ impl GraphBuilder {
 
 /// See [`Graph::rebuild`].
 pub(super) fn rebuild(old: &Graph, shapes: &[Vec<Dim>], fixed: &BTreeMap<ValueId, Tensor>) -> Result<Graph> {
-    let mut b = GraphBuilder::new(&old.name);
+    let mut b = GraphBuilder { folded: Folded::times(1), ..GraphBuilder::new(&old.name) };
     b.graph.meta = old.meta.clone();
     let mut map: Vec<Option<ValueId>> = vec![None; old.values.len()];
     for (&id, shape) in old.inputs.iter().zip(shapes) {

@@ -1,11 +1,49 @@
 //! Types of a node's outputs, and their elements where they follow from constants.
 
 use crate::ops::Takes;
-use crate::ops::infer::{Fact, Infer, MAX_DIMS};
+use crate::ops::infer::{Fact, Infer, MAX_DIMS, admit_rank};
 use crate::{DType, Error, Op, Result, Tensor};
 
 /// Largest output, in bytes, that is computed beforehand although it is bigger than all inputs together.
 const FOLD_BYTES: usize = 1 << 16;
+/// What a graph may compute beforehand at most, in bytes, besides some times its constants: each step may double what it is given, so
+/// that a short chain of them would fill any memory.
+const MOST_FOLDED: usize = 32 << 20;
+
+/// Bytes that a graph was given as constants, and that were computed from them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Folded {
+    given: usize,
+    made: usize,
+    times: usize,
+}
+
+impl Default for Folded {
+    /// While a graph is built: weights are converted, transposed, reshaped, and joined.
+    fn default() -> Self {
+        Self::times(8)
+    }
+}
+
+impl Folded {
+    /// What is computed may take this many times what is given.
+    pub fn times(times: usize) -> Self {
+        Self { given: 0, made: 0, times }
+    }
+    /// A constant came from outside.
+    pub fn given(&mut self, t: &Tensor) {
+        self.given = self.given.saturating_add(t.footprint());
+    }
+    /// Constants were computed.
+    pub fn made(&mut self, facts: &[Fact]) {
+        let bytes = facts.iter().filter_map(|f| f.constant.as_ref()).map(Tensor::footprint);
+        self.made = bytes.fold(self.made, usize::saturating_add);
+    }
+    /// Bytes that may still be computed.
+    pub fn left(self) -> usize {
+        self.given.saturating_mul(self.times).saturating_add(MOST_FOLDED).saturating_sub(self.made)
+    }
+}
 
 /// Facts about the outputs of an op on these inputs: types, and elements where all inputs are constants (and the result is
 /// not much bigger than they are) or where they follow from shapes.
@@ -13,9 +51,18 @@ const FOLD_BYTES: usize = 1 << 16;
 /// # Errors
 /// When the inputs do not fit the op.
 pub fn infer_node(op: &Op, inputs: &[Option<&Fact>], outputs: usize) -> Result<Vec<Fact>> {
+    infer_within(op, inputs, outputs, usize::MAX)
+}
+
+/// As [`infer_node`], computing at most `left` bytes.
+///
+/// # Errors
+/// As [`infer_node`].
+pub(crate) fn infer_within(op: &Op, inputs: &[Option<&Fact>], outputs: usize, left: usize) -> Result<Vec<Fact>> {
     let cx = Infer::new(inputs, outputs);
     admit(op, inputs)?;
     let mut types = op.operator().infer(&cx)?;
+    types.iter().try_for_each(|t| admit_rank(t.shape.len()))?;
     for d in types.iter_mut().flat_map(|t| &mut t.shape) {
         if !d.is_small() {
             *d = crate::Dim::unknown();
@@ -24,7 +71,7 @@ pub fn infer_node(op: &Op, inputs: &[Option<&Fact>], outputs: usize) -> Result<V
     if types.len() != outputs {
         return Err(Error::graph(format!("the node has {outputs} outputs, the op gives {}", types.len())));
     }
-    if let Some(t) = fold(op, inputs, outputs, &types) {
+    if let Some(t) = fold(op, inputs, outputs, &types, left) {
         return Ok(t.into_iter().map(Fact::of_constant).collect());
     }
     let mut facts: Vec<Fact> = types.into_iter().map(Fact::of_type).collect();
@@ -37,8 +84,9 @@ pub fn infer_node(op: &Op, inputs: &[Option<&Fact>], outputs: usize) -> Result<V
     Ok(facts)
 }
 
-/// Refuses operands of element types that the op cannot handle.
+/// Refuses operands of more dimensions than tensors have, and of element types that the op cannot handle.
 fn admit(op: &Op, inputs: &[Option<&Fact>]) -> Result<()> {
+    inputs.iter().flatten().try_for_each(|f| admit_rank(f.ty.shape.len()))?;
     let takes = op.operator().takes();
     let fits = |dtype: DType| match takes {
         Takes::Any => true,
@@ -71,6 +119,7 @@ fn fold(
     inputs: &[Option<&Fact>],
     outputs: usize,
     types: &[crate::ops::infer::ValueType],
+    left: usize,
 ) -> Option<Vec<Tensor>> {
     // Bodies may run long; random numbers stay ones of the run.
     if matches!(op, Op::If(_) | Op::Loop(_) | Op::Random(_)) {
@@ -89,7 +138,7 @@ fn fold(
             made = made.checked_add(crate::checked_bytes(t.dtype, &shape).ok()?)?;
         }
     }
-    if made > given.max(FOLD_BYTES) {
+    if made > given.max(FOLD_BYTES).min(left) {
         return None;
     }
     let out = op.eval(&tensors, outputs).ok()?;

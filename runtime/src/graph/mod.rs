@@ -8,6 +8,7 @@ mod validate;
 
 pub use builder::{GraphBuilder, Mark};
 pub use infer::infer_node;
+pub(crate) use infer::{Folded, infer_within};
 
 use crate::ops::infer::{Fact, ValueType};
 use crate::{Bindings, Op, Result, Tensor};

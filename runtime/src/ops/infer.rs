@@ -66,6 +66,20 @@ impl Fact {
     }
 }
 
+/// Most dimensions of a tensor.
+pub const MAX_RANK: usize = 64;
+
+/// Refuses more dimensions than tensors have.
+///
+/// # Errors
+/// When there are more than [`MAX_RANK`].
+pub(crate) fn admit_rank(rank: usize) -> Result<()> {
+    if rank <= MAX_RANK {
+        return Ok(());
+    }
+    Err(Error::limit(format!("{rank} dimensions, a tensor has at most {MAX_RANK}")))
+}
+
 /// Longest integer vector whose symbolic elements are followed.
 pub const MAX_DIMS: usize = 64;
 

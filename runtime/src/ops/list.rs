@@ -121,7 +121,7 @@ impl Operator for ListConcat {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         expect_list(cx, 0)?;
         normalize_axis(self.axis, self.rank)?;
-        Ok(vec![ValueType::new(self.dtype, super::operands::unknown_shape(self.rank))])
+        Ok(vec![ValueType::new(self.dtype, super::operands::unknown_shape(self.rank)?)])
     }
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let list = operand(inputs, 0)?.as_list()?;

@@ -62,8 +62,12 @@ pub(crate) fn distinct_axes(axes: &[i64], rank: usize) -> Result<Vec<usize>> {
 }
 
 /// As many dimensions as needed, each decided while running.
-pub(crate) fn unknown_shape(rank: usize) -> Vec<Dim> {
-    (0..rank).map(|_| Dim::unknown()).collect()
+///
+/// # Errors
+/// When no tensor has so many.
+pub(crate) fn unknown_shape(rank: usize) -> Result<Vec<Dim>> {
+    super::infer::admit_rank(rank)?;
+    Ok((0..rank).map(|_| Dim::unknown()).collect())
 }
 
 /// Checks a dimension that was computed: it must not be a negative number.

@@ -61,7 +61,7 @@ impl Operator for Random {
             return Err(Error::graph(format!("expected a type of floats, found {}", self.dtype)));
         }
         let rank = entries(cx, 0)?;
-        let shape = vector(cx, 0)?.unwrap_or_else(|| unknown_shape(rank));
+        let shape = vector(cx, 0)?.map_or_else(|| unknown_shape(rank), Ok)?;
         let shape = shape.into_iter().map(|d| extent(d, "input 0")).collect::<Result<Vec<_>>>()?;
         Ok(vec![ValueType::new(self.dtype, shape)])
     }

@@ -221,7 +221,7 @@ impl Resize {
                 };
             }
         } else if given(cx, 3) && self.aspect == AspectPolicy::Stretch {
-            let sizes = vector(cx, 3)?.unwrap_or_else(|| unknown_shape(axes.len()));
+            let sizes = vector(cx, 3)?.map_or_else(|| unknown_shape(axes.len()), Ok)?;
             for (&a, n) in axes.iter().zip(sizes) {
                 shape[a] = extent(n, "input 3")?;
             }

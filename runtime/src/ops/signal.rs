@@ -229,7 +229,7 @@ impl Operator for Dft {
         let last = Dim::from(if self.one_sided && self.inverse { 1 } else { 2 });
         let axis = if cx.has(2) { known(cx, 2).and_then(|d| d.known_signed()) } else { Some(-2) };
         let Some(axis) = axis else {
-            let mut shape = unknown_shape(rank);
+            let mut shape = unknown_shape(rank)?;
             shape[rank - 1] = last;
             return Ok(vec![ValueType::new(x.dtype, shape)]);
         };

@@ -4,7 +4,7 @@
 //! the order they had. A node that nobody reads any more disappears at once, with all that fed only it, so that "read by one
 //! node" always means a node that counts.
 
-use crate::graph::{Value, infer_node};
+use crate::graph::{Folded, Value, infer_within};
 use crate::ops::infer::{Fact, ValueType};
 use crate::{DType, Dim, Graph, Node, Op, Tensor, ValueId};
 use std::collections::{HashMap, HashSet};
@@ -25,6 +25,8 @@ pub(super) struct Editor {
     /// Number to try next for a name that is taken.
     next: HashMap<String, usize>,
     log: Vec<String>,
+    /// What may still be computed beforehand.
+    folded: Folded,
 }
 
 /// Sorts after everything inserted before a node.
@@ -38,7 +40,9 @@ impl Editor {
         let nodes: Vec<Option<Node>> = std::mem::take(&mut graph.nodes).into_iter().map(Some).collect();
         let keys = (0..nodes.len()).map(|i| (i, LAST)).collect();
         let names = graph.values.iter().map(|v| v.name.clone()).collect();
-        Self { graph, nodes, keys, producer, uses, output, names, next: HashMap::new(), log: Vec::new() }
+        let mut folded = Folded::times(4);
+        graph.values.iter().filter_map(|v| v.fact.constant.as_ref()).for_each(|t| folded.given(t));
+        Self { graph, nodes, keys, producer, uses, output, names, next: HashMap::new(), log: Vec::new(), folded }
     }
 
     /// Says that something was done at this node or value.
@@ -179,11 +183,16 @@ impl Editor {
         self.keys.push((self.keys[before].0, slot));
         Some(ids)
     }
+    /// Types of the outputs of an op, and their elements where they may be computed beforehand.
+    pub fn infer_types(&self, op: &Op, facts: &[Option<&Fact>], outputs: usize) -> Option<Vec<Fact>> {
+        infer_within(op, facts, outputs, self.folded.left()).ok()
+    }
     fn infer(&self, op: &Op, inputs: &[Option<ValueId>], outputs: usize) -> Option<Vec<Fact>> {
         let facts: Vec<Option<&Fact>> = inputs.iter().map(|v| v.map(|v| self.fact(v))).collect();
-        infer_node(op, &facts, outputs).ok()
+        self.infer_types(op, &facts, outputs)
     }
     fn add_value(&mut self, name: &str, fact: Fact) -> ValueId {
+        self.folded.made(std::slice::from_ref(&fact));
         let name = self.unique(name);
         self.graph.values.push(Value { name, fact });
         self.producer.push(None);
@@ -230,6 +239,7 @@ impl Editor {
     }
     /// The outputs of a node are constants: it goes.
     pub fn settle(&mut self, slot: usize, facts: Vec<Fact>) {
+        self.folded.made(&facts);
         let Some(node) = self.nodes[slot].take() else { return };
         for (f, o) in facts.into_iter().zip(&node.outputs) {
             self.graph.values[o.index()].fact = f;

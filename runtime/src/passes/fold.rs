@@ -3,7 +3,6 @@
 
 use super::edit::Editor;
 use crate::Op;
-use crate::graph::infer_node;
 use crate::ops::elementwise::cast;
 use crate::ops::infer::Fact;
 
@@ -17,7 +16,7 @@ pub(super) fn run(e: &mut Editor) {
             return;
         }
         let facts: Vec<Option<&Fact>> = n.inputs.iter().map(|v| v.map(|v| e.fact(v))).collect();
-        let Ok(mut facts) = infer_node(&n.op, &facts, n.outputs.len()) else { return };
+        let Some(mut facts) = e.infer_types(&n.op, &facts, n.outputs.len()) else { return };
         // A conversion of a large constant is larger than that, but it would run each time.
         if let (Op::Cast(c), Some(t)) = (&n.op, n.operands().next().and_then(|v| e.constant(v)))
             && facts[0].constant.is_none()

@@ -87,6 +87,18 @@ impl Layout {
         Ok(l)
     }
 
+    /// Refuses values that do not fit the arena, before steps make tables as long as their extents.
+    pub fn admit(&self, most: usize) -> Result<()> {
+        for p in self.values.iter().map(|v| &v.placement) {
+            let extents = p.shape.iter().filter(|&&n| n > 0);
+            let bytes = extents.fold(p.dtype.size(), |a, &n| a.saturating_mul(n));
+            if bytes > most {
+                return Err(Error::limit(format!("the arena needs more than {bytes} bytes, the limit is {most}")));
+            }
+        }
+        Ok(())
+    }
+
     fn value(&mut self, g: &Graph, v: ValueId, format: Format) -> Result<usize> {
         let ty = g.ty(v);
         let shape = ty.known_shape().ok_or_else(|| Error::graph("a shape is not known"))?;

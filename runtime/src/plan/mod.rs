@@ -128,11 +128,23 @@ impl Plan {
     /// # Errors
     /// `Unsupported` when a shape is decided while running; else what an op says about its operands.
     pub fn new(graph: Graph, target: Target<'_>, cache: &PackCache) -> Result<Self> {
+        Self::within(graph, target, cache, usize::MAX)
+    }
+    /// As [`Self::new`], in an arena of at most this many bytes.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and `Limit` when a larger arena is needed.
+    pub fn within(graph: Graph, target: Target<'_>, cache: &PackCache, most: usize) -> Result<Self> {
         let bound = Bound::new(graph)?;
         let layout = layout::Layout::new(&bound)?;
+        layout.admit(most)?;
         let failure = Arc::new(Mutex::new(None));
         let lowered = layout.lower(&bound, target, cache, &failure)?;
-        layout.build(&bound, lowered, failure)
+        let plan = layout.build(&bound, lowered, failure)?;
+        if plan.arena_bytes() > most {
+            return Err(Error::limit(format!("the arena needs {} bytes, the limit is {most}", plan.arena_bytes())));
+        }
+        Ok(plan)
     }
     /// Bytes of the arena: all that a run needs besides the weights.
     pub fn arena_bytes(&self) -> usize {

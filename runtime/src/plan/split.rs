@@ -22,7 +22,7 @@ impl Split {
     ///
     /// # Errors
     /// When an op's operands do not fit its kernel.
-    pub fn new(graph: &Graph, target: Target<'_>, cache: &PackCache) -> Result<Option<Self>> {
+    pub fn new(graph: &Graph, target: Target<'_>, cache: &PackCache, most: usize) -> Result<Option<Self>> {
         let border = border(graph);
         if border.is_empty() {
             return Ok(None);
@@ -39,7 +39,7 @@ impl Split {
         let given: Option<Vec<usize>> = first.inputs().iter().map(|i| position(&first, i)).collect();
         let further: Option<Vec<usize>> = rest.inputs().iter().skip(border.len()).map(|i| position(&rest, i)).collect();
         let (Some(given), Some(further)) = (given, further) else { return Ok(None) };
-        let plan = Plan::new(first, target, cache)?;
+        let plan = Plan::within(first, target, cache, most)?;
         let arena = Arena::owned(plan.arena_bytes());
         Ok(Some(Self { plan, arena, given, rest, further }))
     }
@@ -115,7 +115,7 @@ mod tests {
         b.output(d);
         let graph = b.finish().unwrap();
         let target = Target { isa: Isa::detect(), threads: 1, winograd: Winograd::Auto, tuning: None };
-        let mut split = Split::new(&graph, target, &PackCache::default()).unwrap().unwrap();
+        let mut split = Split::new(&graph, target, &PackCache::default(), usize::MAX).unwrap().unwrap();
         let x = Tensor::new(&[2, 3], vec![1.0f32, 2.0, 9.0, 3.0, 4.0, 9.0]).unwrap();
         let y = Tensor::new(&[2, 2], vec![-1.0f32, 0.0, 0.0, -4.0]).unwrap();
         let out = split.run(&[x, y], &Serial).unwrap();

@@ -55,7 +55,7 @@ impl Operator for Col2Im {
         if x.shape.len() != 3 || entries(cx, 2)? != rank || !x.dtype.is_float() {
             return Err(Error::graph(format!("expected floats [N, C * block, L], an image and a block, found {x}")));
         }
-        let image = vector(cx, 1)?.unwrap_or_else(|| unknown_shape(rank));
+        let image = vector(cx, 1)?.map_or_else(|| unknown_shape(rank), Ok)?;
         let channels = match vector(cx, 2)? {
             Some(block) => x.shape[1].div_floor(&Dim::product(&block)),
             None => Dim::unknown(),

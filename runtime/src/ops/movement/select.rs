@@ -115,7 +115,7 @@ impl Operator for Split {
             if n != parts {
                 return Err(Error::graph(format!("input 1: {n} sizes for {parts} outputs")));
             }
-            let sizes = vector(cx, 1)?.unwrap_or_else(|| unknown_shape(n));
+            let sizes = vector(cx, 1)?.unwrap_or_else(|| (0..n).map(|_| Dim::unknown()).collect());
             let total = sizes.iter().fold(Dim::from(0), |a, b| a + b.clone());
             if let (Some(a), Some(b)) = (total.known_signed(), whole.known_signed())
                 && a != b
@@ -281,7 +281,7 @@ impl Operator for Slice {
             )));
         }
         let Some((axes, steps)) = Self::axes(cx, count, x.shape.len())? else {
-            return Ok(vec![ValueType::new(x.dtype, unknown_shape(x.shape.len()))]);
+            return Ok(vec![ValueType::new(x.dtype, unknown_shape(x.shape.len())?)]);
         };
         let mut shape = x.shape.clone();
         let (starts, ends) = (vector(cx, 1)?, vector(cx, 2)?);
@@ -363,7 +363,7 @@ impl Operator for Expand {
                 let to = to.into_iter().map(|d| extent(d, "input 1")).collect::<Result<Vec<_>>>()?;
                 broadcast(&x.shape, &to)?
             }
-            None => unknown_shape(n.max(x.shape.len())),
+            None => unknown_shape(n.max(x.shape.len()))?,
         };
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
@@ -402,7 +402,7 @@ impl Operator for Tile {
                 let each = |(d, r): (&Dim, Dim)| Ok(d.clone() * extent(r, "input 1")?);
                 x.shape.iter().zip(r).map(each).collect::<Result<_>>()?
             }
-            None => unknown_shape(rank),
+            None => unknown_shape(rank)?,
         };
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
@@ -456,7 +456,7 @@ impl Operator for Pad {
             }
         }
         let Some(axes) = Self::axes(cx, rank)? else {
-            return Ok(vec![ValueType::new(x.dtype, unknown_shape(rank))]);
+            return Ok(vec![ValueType::new(x.dtype, unknown_shape(rank)?)]);
         };
         if n != 2 * axes.len() {
             return Err(Error::graph(format!("input 1: expected {} pads, two an axis, found {n}", 2 * axes.len())));

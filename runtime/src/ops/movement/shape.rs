@@ -44,7 +44,7 @@ impl Operator for Reshape {
         let rank = entries(cx, 1)?;
         let shape = match vector(cx, 1)? {
             Some(target) => self.resolve(&x.shape, &target)?,
-            None => unknown_shape(rank),
+            None => unknown_shape(rank)?,
         };
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
@@ -113,7 +113,7 @@ impl Operator for Squeeze {
             let count = entries(cx, 1)?;
             match numbers(cx, 1)? {
                 Some(axes) => squeezed(&x.shape, &axes)?,
-                None => unknown_shape(x.shape.len().saturating_sub(count)),
+                None => unknown_shape(x.shape.len().saturating_sub(count))?,
             }
         } else {
             x.shape.iter().filter(|d| d.known() != Some(1)).cloned().collect()
@@ -161,7 +161,7 @@ impl Operator for Unsqueeze {
                     .collect::<Option<_>>()
                     .ok_or_else(|| Error::graph("the axes do not fit"))?
             }
-            None => unknown_shape(rank),
+            None => unknown_shape(rank)?,
         };
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
@@ -214,7 +214,7 @@ impl Operator for ConstantOfShape {
             return Err(Error::graph(format!("value: expected one element, found shape {:?}", self.value.shape())));
         }
         let rank = entries(cx, 0)?;
-        let shape = vector(cx, 0)?.unwrap_or_else(|| unknown_shape(rank));
+        let shape = vector(cx, 0)?.map_or_else(|| unknown_shape(rank), Ok)?;
         let shape = shape.into_iter().map(|d| extent(d, "input 0")).collect::<Result<Vec<_>>>()?;
         Ok(vec![ValueType::new(self.value.dtype(), shape)])
     }
