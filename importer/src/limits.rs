@@ -114,6 +114,12 @@ impl Budget {
         within(count, self.limits.max_entries, "max_entries", what)
     }
 
+    /// As [`Self::elements`], of a tensor that is made here.
+    pub fn made(&self, shape: &[usize], element_bytes: u64, what: &str) -> Result<usize> {
+        let shape: Vec<u64> = shape.iter().map(|&d| u64::try_from(d).unwrap_or(u64::MAX)).collect();
+        self.elements(&shape, element_bytes, what)
+    }
+
     /// The element count of a tensor of `shape`, whose bytes (at `element_bytes` each) are asked for.
     pub fn elements(&self, shape: &[u64], element_bytes: u64, what: &str) -> Result<usize> {
         let rank = u64::try_from(shape.len()).unwrap_or(u64::MAX);

@@ -272,6 +272,29 @@ fn shapes_that_double_with_every_node_stay_bounded() {
 }
 
 #[test]
+fn constants_that_double_with_every_node_stay_bounded() {
+    let mut nodes = vec![node("Identity", &["c"], &["c0"], &[])];
+    for i in 0..40 {
+        let (a, b) = (format!("c{i}"), format!("c{}", i + 1));
+        nodes.push(node("Concat", &[&a, &a], &[&b], &[attr_int("axis", 0)]));
+    }
+    nodes.push(node("Add", &["c40", "x"], &["y"], &[]));
+    let parts = Parts {
+        nodes,
+        initializers: vec![floats("c", &[1 << 10], &[1.0; 1 << 10])],
+        inputs: vec![value("x", FLOAT, &["1"])],
+        outputs: vec![value("y", FLOAT, &[])],
+    };
+    let graph = import(&parts.model(14), None, &options()).unwrap().graph;
+    let constants = |graph: &pocketnn::Graph| -> usize {
+        graph.values().iter().filter_map(|v| v.fact.constant.as_ref()).map(pocketnn::Tensor::byte_len).sum()
+    };
+    assert!(constants(&graph) < 64 << 20, "{} bytes", constants(&graph));
+    let graph = pocketnn::passes::optimize(graph).unwrap().0;
+    assert!(constants(&graph) < 256 << 20, "{} bytes", constants(&graph));
+}
+
+#[test]
 fn a_constant_made_huge_by_operators_is_not_computed_while_importing() {
     let parts = Parts {
         nodes: vec![

@@ -62,6 +62,7 @@ fn causal(cx: &mut Cx<'_, '_>, t: usize, s: usize) -> Result<ValueId> {
     if t.saturating_mul(s) > 1 << 26 {
         return Err(ImportError::limits("a causal mask beyond any sequence").found(format!("{t} x {s}")));
     }
+    cx.lw.budget.made(&[t, s], 1, "a causal mask")?;
     let data: Vec<bool> = (0..t).flat_map(|i| (0..s).map(move |j| j <= i)).collect();
     let tensor = Tensor::new(&[1, t, s], data)?;
     Ok(cx.lw.b.constant(&format!("{}/causal", cx.name), tensor))
@@ -359,7 +360,7 @@ fn output(cx: &mut Cx<'_, '_>, x: ValueId, heads: usize) -> Result<ValueId> {
             .found(h)
             .at_attribute("output_dense"));
     }
-    let width: usize = out.iter().product();
+    let width = out.iter().fold(1usize, |a, &b| a.saturating_mul(b));
     let flat = Array { shape: vec![h.saturating_mul(*d), width], data: kernel.data.clone() };
     let bias = if cx.config.bool("use_bias", true)? { Some(cx.shaped("output_dense/bias", out)?.data) } else { None };
     let rank = cx.rank(x).saturating_sub(2);

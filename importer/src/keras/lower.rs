@@ -13,6 +13,7 @@ use super::model::{Arg, Layer, Model, Reference};
 use super::rows::row;
 use super::weights::Weights;
 use crate::error::{ErrorKind, ImportError, Result};
+use crate::limits::Budget;
 use crate::nearest::nearest;
 use crate::own::{LayerCall, LayerLowering};
 use crate::report::Report;
@@ -45,6 +46,8 @@ pub struct Lowering<'f> {
     pub b: GraphBuilder,
     /// Weights.
     pub file: Option<&'f File<'f>>,
+    /// What may still be made.
+    pub budget: &'f Budget,
     /// Keras's major version.
     pub version: u8,
     /// Whether convolution kernels are flipped.

@@ -222,6 +222,7 @@ fn convert(
     let mut lowering = Lowering {
         b,
         file,
+        budget,
         version,
         kernels,
         displaced_bias,

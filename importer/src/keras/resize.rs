@@ -211,9 +211,10 @@ fn by_matrices(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], name: &str, ant
     for (i, &size) in sizes.iter().enumerate() {
         let axis = i.saturating_add(2);
         let n = cx.known(x, axis)?;
-        if n.saturating_mul(size) > 1 << 24 {
+        if n.max(1).saturating_mul(size) > 1 << 24 {
             return Err(ImportError::limits("a resampling beyond any image").at_attribute("interpolation"));
         }
+        cx.lw.budget.made(&[n, size], 4, "weights of a resampling")?;
         let matrix = cx.constant("resample", &[size, n], weights(n, size))?;
         let moved = cx.axis_to_end(x, axis)?;
         let y = cx.op(Dense::default(), &[moved, matrix])?;

@@ -89,7 +89,7 @@ fn exact_conv(cx: &mut Node, x: V, w: V) -> Result<V> {
     let spatial = spatial(cx, x, w)?;
     let Window { strides, dilations, pads } = Window::read(cx, spatial)?;
     let op = Conv { strides, dilations, pads, groups: groups(cx)?, ..Conv::default() };
-    let terms = cx.known_shape(w).map(|s| s.iter().skip(1).product::<usize>());
+    let terms = cx.known_shape(w).map(|s| s.iter().skip(1).fold(1usize, |a, &b| a.saturating_mul(b)));
     let terms = terms.ok_or_else(|| ImportError::unsupported("a kernel of unknown extents is not supported"))?;
     let weights = cast_to(cx, w, Elem::F32)?;
     let part = |cx: &mut Node, x: V| -> Result<V> {

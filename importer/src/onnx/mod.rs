@@ -69,7 +69,7 @@ use std::path::Path;
 use pocketnn::Graph;
 
 use crate::error::{ImportError, Result};
-use crate::limits::Budget;
+use crate::limits::{Budget, Limits};
 use crate::options::ImportOptions;
 use crate::report::Report;
 
@@ -82,6 +82,22 @@ pub struct Imported {
     pub report: Report,
     /// Writer of the file, as far as it says.
     pub producer: Option<String>,
+}
+
+/// Checks the bytes of a model without decoding them: what passes is protobuf whose decoded form stays within `limits`.
+///
+/// # Errors
+/// `Format` where the bytes are no protobuf, `Limits` where decoding would cost too much.
+pub fn check_model(bytes: &[u8], limits: &Limits) -> Result<()> {
+    wire::check(bytes, wire::Message::Model, limits)
+}
+
+/// As [`check_model`], the bytes of a tensor.
+///
+/// # Errors
+/// As [`check_model`].
+pub fn check_tensor(bytes: &[u8], limits: &Limits) -> Result<()> {
+    wire::check(bytes, wire::Message::Tensor, limits)
 }
 
 /// Imports a model from its bytes; `folder` is where its external data may stand.

@@ -155,6 +155,7 @@ fn by_matrices<'m>(cx: &mut Node<'_, 'm>, weights: Weights) -> Result<Lowered<'m
         if n.saturating_mul(size) > 1 << 24 {
             return Err(ImportError::limits("a resampling beyond any image"));
         }
+        cx.walker.cx.budget.made(&[n, size], 4, "weights of a resampling")?;
         let matrix = cx.floats(&[size, n], weights(i, n, size))?;
         let perm: Vec<usize> = if i == 0 { vec![0, 3, 2, 1] } else { vec![0, 1, 3, 2] };
         let moved = cx.transpose(x, &perm)?;

@@ -257,6 +257,7 @@ fn entries(cx: &mut Node, i: usize) -> Result<Vec<Entry>> {
     }
     let dims = cx.walker.builder.fact(v.id).dims.clone();
     let n = cx.known(v, 0)?;
+    cx.walker.cx.budget.entries(u64::try_from(n).unwrap_or(u64::MAX), "entries of a slice")?;
     let known = |at: usize| dims.as_ref().and_then(|d| d.get(at)).and_then(pocketnn::Dim::known_signed);
     Ok((0..n).map(|at| known(at).map_or(Entry::Computed(v, at), Entry::Known)).collect())
 }

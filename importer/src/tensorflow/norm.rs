@@ -80,6 +80,7 @@ fn global<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
         cx.input(4)?
     } else {
         let n = cx.known(mean, 0)?;
+        cx.walker.cx.budget.made(&[n], 4, "scales")?;
         V { id: cx.floats(&[n], vec![1.0; n])?, elem: Elem::F32 }
     };
     let x = cx.to_first(x, false)?;

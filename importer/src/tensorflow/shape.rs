@@ -198,6 +198,7 @@ fn lin_space<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
     if !(1..=1 << 24).contains(&count) {
         return Err(ImportError::invalid("the number of steps").expected("at least 1").found(count));
     }
+    cx.walker.cx.budget.elements(&[count.unsigned_abs()], 8, "steps from start to stop")?;
     let (start, stop) = (cx.input(0)?, cx.input(1)?);
     let parts: Vec<f64> = (0..count).map(|i| if count == 1 { 0.0 } else { i as f64 / (count - 1) as f64 }).collect();
     let t = pocketnn::ops::elementwise::cast(&Tensor::vector(&parts), start.elem.carried()?)?;

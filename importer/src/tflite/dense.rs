@@ -73,6 +73,7 @@ fn batch_matmul(cx: &mut Node) -> Result<Lowered> {
 
 /// A vector of zeros, for operands that are absent.
 pub(super) fn zeros(cx: &mut Node, shape: &[usize]) -> Result<ValueId> {
+    cx.walker.budget.made(shape, 4, "zeros")?;
     let t = Tensor::zeros(pocketnn::DType::F32, shape)?;
     Ok(cx.tensor(t))
 }

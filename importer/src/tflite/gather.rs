@@ -155,6 +155,7 @@ fn sparse_to_dense(cx: &mut Node) -> Result<Lowered> {
 
 /// A mask of the diagonal of the last two axes, `[n, m]`.
 fn diagonal(cx: &mut Node, rows: usize, columns: usize) -> Result<ValueId> {
+    cx.walker.budget.made(&[rows, columns], 4, "a mask")?;
     let like = Tensor::zeros(DType::F32, &[rows, columns])?;
     let like = cx.tensor(like);
     let eye = cx.op(EyeLike { dtype: Some(DType::F32), k: 0 }, &[like])?;
@@ -202,6 +203,7 @@ fn dynamic_update_slice(cx: &mut Node) -> Result<Lowered> {
         after.push(room.saturating_sub(at));
     }
     let shape = cx.walker.builder.ty(update).known_shape().unwrap_or_default();
+    cx.walker.budget.made(&shape, 1, "a mask")?;
     let ones = Tensor::new(&shape, vec![true; pocketnn::checked_len(&shape)?])?;
     let ones = cx.tensor(ones);
     before.append(&mut after);

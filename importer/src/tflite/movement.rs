@@ -140,6 +140,7 @@ fn reverse_sequence(cx: &mut Node) -> Result<Lowered> {
     let mut turned = Vec::new();
     for (part, length) in parts.into_iter().zip(lengths) {
         let length = length.clamp(0, steps);
+        cx.walker.budget.elements(&[steps.unsigned_abs()], 8, "positions of a sequence")?;
         let order: Vec<i64> = (0..length).rev().chain(length..steps).collect();
         let order = cx.integers(&order);
         turned.push(cx.op(Gather { axis: i64::try_from(sequence).unwrap_or(0) }, &[part, order])?);
@@ -183,7 +184,7 @@ fn split_v(cx: &mut Node) -> Result<Lowered> {
     if let Some(rest) = sizes.iter().position(|&s| s == -1) {
         let at = cx.axis(axis, cx.rank(x))?;
         let whole = i64::try_from(cx.need_extent(x, at, "an axis that is split")?).unwrap_or(i64::MAX);
-        let others: i64 = sizes.iter().filter(|&&s| s != -1).sum();
+        let others = sizes.iter().filter(|&&s| s != -1).fold(0i64, |a, &b| a.saturating_add(b));
         if let Some(s) = sizes.get_mut(rest) {
             *s = whole.saturating_sub(others);
         }
@@ -364,7 +365,7 @@ fn space_to_batch(cx: &mut Node) -> Result<Lowered> {
     let tail = spatial.saturating_mul(2).saturating_add(1)..split.len();
     let perm: Vec<usize> = blocks.chain([0]).chain(rest).chain(tail).collect();
     let y = cx.transpose(y, &perm)?;
-    let area: i64 = block.iter().product();
+    let area = block.iter().fold(1i64, |a, &b| a.saturating_mul(b));
     let mut shape = vec![get(0).saturating_mul(area)];
     shape.extend(block.iter().enumerate().map(|(i, &b)| get(i.saturating_add(1)) / b.max(1)));
     shape.extend(extents.iter().skip(spatial.saturating_add(1)));
@@ -378,7 +379,7 @@ fn batch_to_space(cx: &mut Node) -> Result<Lowered> {
     let spatial = block.len();
     let extents = extents(cx, x)?;
     let get = |i: usize| extents.get(i).copied().unwrap_or(1);
-    let area: i64 = block.iter().product();
+    let area = block.iter().fold(1i64, |a, &b| a.saturating_mul(b));
     if area < 1 || get(0) % area != 0 {
         return Err(ImportError::invalid("the block does not divide the number of images").found(area));
     }

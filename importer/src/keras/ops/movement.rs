@@ -292,6 +292,7 @@ fn repeat(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
     for i in 0..n {
         let times = times(i).and_then(|&t| usize::try_from(t).ok()).filter(|&t| t <= 1 << 20);
         let times = times.ok_or_else(|| wrong("repeats", "counts", &Value::from(repeats.clone())))?;
+        cx.lw.budget.made(&[times], 8, "repeated elements")?;
         indices.extend(std::iter::repeat_n(int(i), times));
         if indices.len() > 1 << 24 {
             return Err(ImportError::limits("a repetition beyond any tensor").at_attribute("repeats"));

@@ -286,6 +286,9 @@ fn contracted(cx: &mut Cx<'_, '_>) -> Result<Vec<Val>> {
         },
         Some(v) => {
             let n = to_i64("axes", &v)?;
+            if usize::try_from(n).map_or(true, |n| n > ra.min(rb)) {
+                return Err(wrong("axes", "at most as many as the operands have", &v));
+            }
             ((0..n).map(|i| i.saturating_sub(n)).collect(), (0..n).collect())
         }
     };

@@ -152,6 +152,7 @@ fn by_op(
 
 /// Zeros `[N, U]` for the batch of `x`.
 fn zeros(cx: &mut Cx<'_, '_>, x: ValueId, units: usize) -> Result<ValueId> {
+    cx.lw.budget.made(&[units], 4, "zeros")?;
     let zero = cx.constant("zeros", &[1, units], vec![0.0; units])?;
     let batch = cx.op(Shape { start: 0, end: Some(1) }, &[x])?;
     let rest = cx.lw.b.integers(&[int(units)]);

@@ -80,6 +80,7 @@ impl Bundle {
                 bundle.shards = header(m)?;
             } else {
                 meter.message()?;
+                meter.bytes(u64::try_from(key.len()).unwrap_or(u64::MAX))?;
                 let entry = entry(m, &meter).map_err(|e| e.at_node(String::from_utf8_lossy(key)))?;
                 bundle.entries.insert(key.to_vec(), entry);
             }
@@ -123,9 +124,12 @@ impl Bundle {
             }
             let placed = Placed::new(&shape, slice)?;
             let expected = placed.count().saturating_mul(dtype.size());
+            filled = filled.saturating_add(expected);
+            if filled > total {
+                break;
+            }
             let bytes = self.range(part, Some(expected))?;
             placed.copy(&bytes, &mut all, dtype.size())?;
-            filled = filled.saturating_add(expected);
         }
         if filled != total {
             return Err(ImportError::invalid("the slices do not make up the tensor")

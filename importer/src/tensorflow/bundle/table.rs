@@ -39,10 +39,13 @@ pub(super) fn read(bytes: &[u8], budget: &Budget, each: Each) -> Result<()> {
     }
     let (_, rest) = handle(footer)?;
     let (index, _) = handle(rest)?;
-    let mut count = 0u64;
+    let (mut count, mut left) = (0u64, bytes.len());
     let index = block(bytes, index, budget)?;
     entries(&index, &mut |_, value| {
         let (at, _) = handle(value)?;
+        // Blocks that share bytes would be read, and unpacked, as often as they are named.
+        let room = to_usize(at.1, "a size")?.checked_add(TRAILER).and_then(|n| left.checked_sub(n));
+        left = room.ok_or_else(|| damaged("blocks that are longer together than the file"))?;
         let data = block(bytes, at, budget)?;
         entries(&data, &mut |key, value| {
             count = count.saturating_add(1);
@@ -121,6 +124,12 @@ fn entries(block: &[u8], each: Each) -> Result<()> {
 /// Writes a table of one data block, for tests.
 #[cfg(test)]
 pub(super) fn write(list: &[(&[u8], Vec<u8>)], compression: u8) -> Vec<u8> {
+    write_named(list, compression, 1)
+}
+
+/// As [`write`], with an index that names the block more than once.
+#[cfg(test)]
+pub(super) fn write_named(list: &[(&[u8], Vec<u8>)], compression: u8, times: usize) -> Vec<u8> {
     let put = |out: &mut Vec<u8>, content: &[u8], kind: u8| -> (usize, usize) {
         let at = out.len();
         out.extend_from_slice(content);
@@ -170,7 +179,8 @@ pub(super) fn write(list: &[(&[u8], Vec<u8>)], compression: u8) -> Vec<u8> {
     }
     let data = put(&mut out, &content, compression);
     let meta = put(&mut out, &block(&[]), 0);
-    let index = put(&mut out, &block(&[(b"\xff", handle(data))]), 0);
+    let names: Vec<(&[u8], Vec<u8>)> = (0..times).map(|_| (&b"\xff"[..], handle(data))).collect();
+    let index = put(&mut out, &block(&names), 0);
     let mut footer = [handle(meta), handle(index)].concat();
     footer.resize(FOOTER - 8, 0);
     footer.extend(MAGIC.to_le_bytes());

@@ -100,6 +100,21 @@ fn keys_of_slices_are_in_ordered_code() {
 }
 
 #[test]
+fn what_an_index_claims_is_bounded_by_its_bytes() {
+    let long = vec![b'k'; 50_000];
+    let names: Vec<Vec<u8>> = (0..250u8).map(|i| [&long[..], &[i]].concat()).collect();
+    let list: Vec<(&[u8], Vec<u8>)> = names.iter().map(|n| (&n[..], floats(&[2], 0, &[1.0, 2.0]))).collect();
+    let index = table::write(&list, 0);
+    assert!(index.len() < 70_000, "keys share what they begin with");
+    let limits = Limits { max_total_bytes: 1 << 20, ..Limits::small() };
+    let error = Bundle::parse(Path::new("x"), &index, &Budget::new(limits)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limits);
+    let index = table::write_named(&list, 0, 1000);
+    let error = Bundle::parse(Path::new("x"), &index, &Budget::default()).unwrap_err();
+    assert!(error.to_string().contains("longer together than the file"), "{error}");
+}
+
+#[test]
 fn damage_is_told() {
     let list: Vec<(&[u8], Vec<u8>)> = vec![(b"", int(1, 1)), (b"w", floats(&[2], 0, &[1.0, 2.0]))];
     let index = table::write(&list, 0);
