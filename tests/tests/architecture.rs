@@ -16,8 +16,9 @@ const UNSAFE: &[&str] = &[
     "runtime/src/plan/arena.rs",
     "runtime/src/format/map.rs",
     "runtime/src/gang.rs",
-    // A counting allocator implements an unsafe trait.
+    // Counting allocators implement an unsafe trait.
     "tests/tests/allocation.rs",
+    "tests/src/counting.rs",
     "bindings/",
 ];
 

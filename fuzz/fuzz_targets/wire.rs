@@ -1,0 +1,2 @@
+#![no_main]
+pocketnn_fuzz::target!("wire");
