@@ -95,7 +95,8 @@ impl ImportOptions {
         self
     }
 
-    /// Says how an operator of a domain is imported. It goes before the importer's own table.
+    /// Says how an operator of a domain is imported. It goes before the importer's own table. The custom operators of TFLite are in the domain
+    /// [`crate::own::TFLITE`], TensorFlow's operations in [`crate::own::TENSORFLOW`].
     pub fn register_operator(&mut self, domain: &str, name: &str, lowering: Arc<dyn OperatorLowering>) -> &mut Self {
         self.operators.insert(domain, name, lowering);
         self

@@ -110,8 +110,20 @@ impl LayerCall<'_> {
     }
 }
 
-/// How an operator of the program's own is imported (ONNX, by domain and name).
+/// Domain of TFLite's custom operators.
+pub const TFLITE: &str = "tflite";
+/// Domain of TensorFlow's operations.
+pub const TENSORFLOW: &str = "tensorflow";
+
+/// How an operator of the program's own is imported: of ONNX, by domain and name; of TFLite (the custom ones) and TensorFlow in the domains
+/// [`TFLITE`] and [`TENSORFLOW`].
 pub trait OperatorLowering: Send + Sync {
+    /// Names of the outputs. Only functions of TensorFlow ask, where tensors are called by them: an operation with several outputs that
+    /// differ has to say them, or its outputs are taken for one list.
+    fn output_names(&self) -> &[String] {
+        &[]
+    }
+
     /// Builds what the operator computes and gives its outputs.
     ///
     /// # Errors
@@ -129,11 +141,14 @@ pub struct OperatorCall<'a> {
     pub op: &'a str,
     /// Name of the node.
     pub name: &'a str,
-    /// Attributes: numbers, texts and lists of them.
+    /// Attributes: numbers, texts and lists of them. Of a TFLite operator what its options hold by name; where they hold no names, the bytes as
+    /// `custom_options`.
     pub attributes: Map<String, Value>,
+    /// The bytes of a TFLite operator's options; empty elsewhere.
+    pub options: &'a [u8],
     /// Operands; `None` for one that is absent.
     pub inputs: Vec<Option<ValueId>>,
-    /// Number of outputs that the node has.
+    /// Number of outputs that the node has; in TensorFlow, which does not say it, as many as are named or read.
     pub outputs: usize,
 }
 
@@ -155,12 +170,13 @@ pub struct Opaque {
     ops: CustomOps,
     weights: Vec<LayerWeight>,
     outputs: usize,
+    output_names: Vec<String>,
 }
 
 impl Opaque {
     /// The layer becomes the custom op `name`, whose code is in `ops`; it has one output and no weights.
     pub fn new(name: &str, ops: &CustomOps) -> Self {
-        Self { name: name.to_owned(), ops: ops.clone(), weights: Vec::new(), outputs: 1 }
+        Self { name: name.to_owned(), ops: ops.clone(), weights: Vec::new(), outputs: 1, output_names: Vec::new() }
     }
     /// With these weights.
     #[must_use]
@@ -171,6 +187,11 @@ impl Opaque {
     #[must_use]
     pub fn outputs(self, outputs: usize) -> Self {
         Self { outputs, ..self }
+    }
+    /// With outputs of these names: see [`OperatorLowering::output_names`].
+    #[must_use]
+    pub fn output_names(self, names: &[&str]) -> Self {
+        Self { outputs: names.len(), output_names: names.iter().map(|&n| n.to_owned()).collect(), ..self }
     }
     fn op(&self, attributes: &Map<String, Value>) -> Result<Custom> {
         Ok(Custom::new(&self.name, attributes.clone()).bound(&self.ops)?)
@@ -196,9 +217,14 @@ impl LayerLowering for Opaque {
 }
 
 impl OperatorLowering for Opaque {
+    fn output_names(&self) -> &[String] {
+        &self.output_names
+    }
     fn lower(&self, call: &mut OperatorCall<'_>) -> Result<Vec<ValueId>> {
         let op = self.op(&call.attributes)?;
-        Ok(call.builder.node(op, &call.inputs.clone(), call.outputs, call.name)?)
+        // A graph of TensorFlow does not say how many outputs there are.
+        let outputs = if call.domain == TENSORFLOW { call.outputs.max(self.outputs) } else { call.outputs };
+        Ok(call.builder.node(op, &call.inputs.clone(), outputs, call.name)?)
     }
 }
 

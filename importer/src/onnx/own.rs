@@ -35,6 +35,7 @@ impl Walker<'_> {
             op: &n.op_type,
             name: if n.name.is_empty() { n.outputs.first().map_or("", String::as_str) } else { &n.name },
             attributes: attrs.json()?,
+            options: &[],
             inputs: operands,
             outputs: n.outputs.len(),
         };

@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 
+use serde_json::{Map, Value as Json};
+
 use super::elem::Elem;
 use super::proto::{self, Shape};
 use crate::error::{ImportError, Result};
@@ -226,6 +228,78 @@ impl<'a> Attrs<'a> {
         };
         let list = self.ints(name)?;
         list.map(|l| l.into_iter().map(|x| usize::try_from(x).map_err(|_| wrong(x))).collect()).transpose()
+    }
+
+    /// All attributes, those of TensorFlow's own bookkeeping (`_class` and the like) excepted; element types by name.
+    ///
+    /// # Errors
+    /// `Unsupported` for one that is a tensor.
+    pub fn json(&self) -> Result<Map<String, Json>> {
+        let mut all = Map::new();
+        for e in self.entries.iter().filter(|e| !e.name.starts_with('_')) {
+            e.read.set(true);
+            let mut value = Json::Null;
+            for f in e.value.fields() {
+                let f = f?;
+                value = match f.number {
+                    LIST => {
+                        let mut list = Vec::new();
+                        for f in f.message()?.fields() {
+                            self.elements(&f?, &mut list).map_err(|error| error.at_attribute(e.name))?;
+                        }
+                        list.into()
+                    }
+                    _ => self.element(&f).map_err(|error| error.at_attribute(e.name))?,
+                };
+            }
+            all.insert(e.name.to_owned(), value);
+        }
+        Ok(all)
+    }
+
+    /// The elements of a field of a list.
+    fn elements(&self, f: &Field<'a>, list: &mut Vec<Json>) -> Result<()> {
+        self.meter.bytes(64)?;
+        match f.number {
+            INT | BOOL => {
+                let mut numbers = Vec::new();
+                f.unsigneds(&mut numbers, self.meter)?;
+                let one = |n: u64| if f.number == BOOL { (n != 0).into() } else { n.cast_signed().into() };
+                list.extend(numbers.into_iter().map(one));
+            }
+            TYPE => {
+                let mut numbers = Vec::new();
+                f.unsigneds(&mut numbers, self.meter)?;
+                for n in numbers {
+                    list.push(Elem::parse(i32::try_from(n).unwrap_or(0))?.name().into());
+                }
+            }
+            FLOAT => {
+                let mut bits = Vec::new();
+                f.fixed32s(&mut bits, self.meter)?;
+                list.extend(bits.into_iter().map(|b| Json::from(f32::from_bits(b))));
+            }
+            // In a list functions have the number that a placeholder has elsewhere.
+            9 => list.push(function_name(f.message()?)?.into()),
+            _ => list.push(self.element(f)?),
+        }
+        Ok(())
+    }
+
+    fn element(&self, f: &Field<'a>) -> Result<Json> {
+        Ok(match f.number {
+            STRING => String::from_utf8_lossy(f.bytes()?).into(),
+            INT => f.int()?.into(),
+            FLOAT => f.float()?.into(),
+            BOOL => f.flag()?.into(),
+            TYPE => Elem::parse(f.int32()?)?.name().into(),
+            SHAPE => proto::shape(f.message()?, self.meter)?.into(),
+            FUNCTION => function_name(f.message()?)?.into(),
+            kind => {
+                return Err(ImportError::unsupported("an attribute of an own operation is no number, text or shape")
+                    .found(kind_name(kind)));
+            }
+        })
     }
 
     /// Reads attributes that do not change what is computed here.

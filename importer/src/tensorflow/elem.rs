@@ -90,6 +90,15 @@ impl Elem {
         }
     }
 
+    /// The type whose tensors are stored with these elements.
+    ///
+    /// # Errors
+    /// `Unsupported` for elements that TensorFlow does not have.
+    pub fn of_stored(dtype: DType) -> Result<Self> {
+        let known = (1..=23).filter_map(Self::of).find(|e| e.stored().is_ok_and(|d| d == dtype));
+        known.ok_or_else(|| ImportError::unsupported("TensorFlow has no such elements").found(dtype))
+    }
+
     /// A float type.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::Bf16 | Self::F64)

@@ -20,6 +20,7 @@ use super::{audio, registry};
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::limits::Budget;
 use crate::options::ImportOptions;
+use crate::own::TENSORFLOW;
 use crate::protobuf::Meter;
 use crate::report::Report;
 
@@ -400,6 +401,9 @@ impl<'m> Walker<'m> {
         if dead {
             return Ok(vec![Slot::Dead]);
         }
+        if let Some(own) = self.cx.options.operators.get(TENSORFLOW, n.op) {
+            return if lost { Ok(vec![Slot::Lost]) } else { self.own(own.as_ref(), n, &scope.nodes, inputs) };
+        }
         let Some(row) = registry::find(n.op) else {
             if self.functions.contains_key(n.op) {
                 // Before TensorFlow 2 a node may name a function as its operation.
@@ -409,7 +413,11 @@ impl<'m> Walker<'m> {
                     None => Ok(vec![Slot::Lost]),
                 };
             }
-            return Err(ImportError::unsupported("this operation is not supported"));
+            return Err(ImportError::unsupported("this operation is not supported").help(format!(
+                "fetch the tensors in front of it (--fetch NAME) and compute it in the app, or register a lowering \
+                 (ImportOptions::register_operator(\"{TENSORFLOW}\", \"{}\", ..))",
+                n.op.escape_default()
+            )));
         };
         if lost {
             return Ok(vec![Slot::Lost]);
@@ -438,7 +446,7 @@ impl<'m> Walker<'m> {
     }
 
     /// Values of a node are named as in the source.
-    fn bind(&mut self, n: &NodeDef, slots: &[Slot<'m>]) {
+    pub fn bind(&mut self, n: &NodeDef, slots: &[Slot<'m>]) {
         for (i, slot) in slots.iter().enumerate() {
             if let Slot::Value(Value::Tensor(v)) = slot
                 && self.named.insert(v.id)
@@ -467,7 +475,7 @@ impl<'m> Walker<'m> {
                 .expected(f.inputs.len())
                 .found(inputs.len()));
         }
-        let mut scope = Scope::new(Nodes::new(&f.nodes, true)?);
+        let mut scope = Scope::new(Nodes::new(&f.nodes, true)?.with_own(&self.cx.options.operators));
         for (&argument, value) in f.inputs.iter().zip(inputs) {
             scope.arguments.insert(argument, Slot::Value(value));
         }
@@ -494,6 +502,6 @@ impl<'m> Walker<'m> {
 }
 
 /// The values, when all are there.
-fn values(slots: Vec<Slot<'_>>) -> Option<Vec<Value<'_>>> {
+pub(super) fn values(slots: Vec<Slot<'_>>) -> Option<Vec<Value<'_>>> {
     slots.into_iter().map(|s| if let Slot::Value(v) = s { Some(v) } else { None }).collect()
 }

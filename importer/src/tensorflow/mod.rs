@@ -36,6 +36,7 @@ mod movement;
 mod node;
 mod norm;
 mod order;
+mod own;
 mod phases;
 mod pool;
 mod proto;

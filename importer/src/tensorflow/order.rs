@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::proto::NodeDef;
 use super::registry;
 use crate::error::{ImportError, Result};
+use crate::own::{OwnOperators, TENSORFLOW};
 
 /// The nodes of a graph or of a function's body, by name.
 pub(super) struct Nodes<'m> {
@@ -14,6 +15,8 @@ pub(super) struct Nodes<'m> {
     pub inner: bool,
     /// There are nodes that choose a branch, so that control inputs say which branch a node belongs to.
     branches: bool,
+    /// Operations of the program's own, which know the names of their outputs.
+    own: Option<&'m OwnOperators>,
 }
 
 /// What an input of a node names.
@@ -36,7 +39,12 @@ impl<'m> Nodes<'m> {
             }
         }
         let branches = list.iter().any(|n| matches!(n.op, "Switch" | "RefSwitch"));
-        Ok(Self { list, index, inner, branches })
+        Ok(Self { list, index, inner, branches, own: None })
+    }
+
+    /// With operations of the program's own.
+    pub fn with_own(self, own: &'m OwnOperators) -> Self {
+        Self { own: Some(own), ..self }
     }
 
     pub fn get(&self, at: usize) -> Option<&'m NodeDef<'m>> {
@@ -75,7 +83,9 @@ impl<'m> Nodes<'m> {
     /// The number of output `output`, `k`th of its list.
     fn output_number(&self, at: usize, output: &str, k: usize) -> Result<usize> {
         let op = self.get(at).map_or("", |n| n.op);
-        let names = registry::find(op).map_or(&[][..], |r| r.outputs);
+        let own = self.own.and_then(|o| o.get(TENSORFLOW, op)).map(|o| o.output_names().iter().map(String::as_str));
+        let known = || registry::find(op).map_or(&[][..], |r| r.outputs).to_vec();
+        let names: Vec<&str> = own.map_or_else(known, Iterator::collect);
         match names.iter().position(|n| *n == output) {
             Some(first) => Ok(first.saturating_add(k)),
             None if names.is_empty() => Ok(k),

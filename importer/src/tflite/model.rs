@@ -95,6 +95,8 @@ pub(super) struct Operator<'a> {
     pub inputs: Vec<i32>,
     pub outputs: Vec<i32>,
     pub options: Option<Table<'a>>,
+    /// The options of a custom operator, in a form of its own.
+    pub custom: &'a [u8],
 }
 
 struct Buffer<'a> {
@@ -246,6 +248,7 @@ fn operator<'a>(t: &Table<'a>) -> Result<Operator<'a>> {
         inputs: t.numbers(1)?.unwrap_or_default(),
         outputs: t.numbers(2)?.unwrap_or_default(),
         options,
+        custom: t.bytes(5)?.unwrap_or_default(),
     })
 }
 

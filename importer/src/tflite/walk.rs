@@ -5,6 +5,7 @@
 //! the error at the end. A graph that contradicts itself stops it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use pocketnn::ops::movement::Identity;
 use pocketnn::{Dim, GraphBuilder, ValueId};
@@ -12,11 +13,12 @@ use serde_json::{Map, Value as Json, json};
 
 use super::model::{Graph, Info, Model, Operator, dtype};
 use super::node::{Lowered, Node, Options, Value, runtime};
-use super::quantize;
-use super::registry::{self, Integers};
+use super::registry::{self, Integers, Row};
+use super::{own, quantize};
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::limits::Budget;
 use crate::options::ImportOptions;
+use crate::own::{OperatorLowering, TFLITE};
 use crate::report::Report;
 
 /// What a tensor stands for.
@@ -304,15 +306,12 @@ impl<'m> Walker<'m> {
     fn lower(&mut self, number: usize, node: &'m Operator<'m>, env: &mut Env<'m>) -> Result<Option<Lowered>> {
         let model = self.model;
         let code = model.codes.get(node.code).ok_or_else(|| ImportError::invalid("its kind is not in the list"))?;
-        if code.is_custom() {
-            return Err(ImportError::unsupported(format!(
-                "the custom operator `{}` is not part of TFLite",
-                code.name()
-            ))
-            .help("fetch the tensors in front of it (--fetch NAME) and compute it in the app"));
-        }
-        let row =
-            registry::find(code.name()).ok_or_else(|| ImportError::unsupported("this operator is not supported"))?;
+        let way = if code.is_custom() {
+            Way::Own(self.options.operators.get(TFLITE, code.name()).ok_or_else(|| own::unknown(code.name()))?)
+        } else {
+            let row = registry::find(code.name());
+            Way::Row(row.ok_or_else(|| ImportError::unsupported("this operator is not supported"))?)
+        };
         let mut lost = false;
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for &i in &node.inputs {
@@ -338,6 +337,10 @@ impl<'m> Walker<'m> {
         }
         let first = indices(&node.outputs).first().and_then(|&o| Some(label(env.graph.tensors.get(o)?, o)));
         let base = first.unwrap_or_else(|| format!("operator_{number}"));
+        let row = match way {
+            Way::Own(own) => return self.own(own.as_ref(), code.name(), node, &base, &inputs).map(Some),
+            Way::Row(row) => row,
+        };
         let options = Options::new(node.options);
         let mut cx = Node { walker: self, source: node, env, options, inputs, base, floating: false };
         let out = match row.integers {
@@ -391,6 +394,12 @@ impl<'m> Walker<'m> {
         }
         Ok(out)
     }
+}
+
+/// Who lowers an operator.
+enum Way<'w> {
+    Own(&'w Arc<dyn OperatorLowering>),
+    Row(&'static Row),
 }
 
 /// Name of a tensor, or its number where it has none.
