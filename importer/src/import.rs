@@ -1,5 +1,6 @@
 //! The front door: detects the format and hands the bytes to its importer.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use pocketnn::format::map::{Bytes, map_file};
@@ -122,9 +123,38 @@ fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> R
     } else {
         graph.bind(&bindings)?
     };
-    let digest = || Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-    let sha256 = if options.no_digest { String::new() } else { digest() };
+    let sha256 = if options.no_digest { String::new() } else { digest(format, bytes, folder)? };
     Ok(Imported { graph, report, provenance: Provenance { format, producer, file: None, sha256 } })
+}
+
+/// SHA-256 of the source: of the file, or of a SavedModel's graph and then its variables, file by file in the order of their names.
+fn digest(format: Format, bytes: &[u8], folder: Option<&Path>) -> Result<String> {
+    let mut digest = Sha256::new();
+    digest.update(bytes);
+    if let (Format::SavedModel, Some(folder)) = (format, folder.map(|f| f.join("variables"))) {
+        let io = |path: &Path, e: &std::io::Error| ImportError::io(path.display(), e);
+        let mut files = Vec::new();
+        // A model without variables may be without the folder.
+        if folder.is_dir() {
+            for entry in std::fs::read_dir(&folder).map_err(|e| io(&folder, &e))? {
+                files.push(entry.map_err(|e| io(&folder, &e))?.path());
+            }
+        }
+        files.retain(|f| f.file_name().is_some_and(|n| n.to_string_lossy().starts_with("variables.")));
+        files.sort();
+        for path in files {
+            let mut file = std::fs::File::open(&path).map_err(|e| io(&path, &e))?;
+            let mut part = vec![0; 1 << 16];
+            loop {
+                let n = file.read(&mut part).map_err(|e| io(&path, &e))?;
+                match part.get(..n) {
+                    Some([]) | None => break,
+                    Some(read) => digest.update(read),
+                }
+            }
+        }
+    }
+    Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 fn not_imported(format: Format) -> ImportError {

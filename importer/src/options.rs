@@ -112,6 +112,7 @@ pub struct Provenance {
     pub producer: Option<String>,
     /// File name without folders.
     pub file: Option<String>,
-    /// SHA-256 of the source bytes, in hexadecimal; empty with [`ImportOptions::no_digest`].
+    /// SHA-256 of the source bytes, in hexadecimal; of a SavedModel those of `saved_model.pb`, then of the files `variables/variables.*` in the
+    /// order of their names. Empty with [`ImportOptions::no_digest`].
     pub sha256: String,
 }

@@ -30,7 +30,7 @@ fn requantization_is_what_its_definition_says() {
         let real = scale(&mut rng) * if rng.below(8) == 0 { 0.0 } else { 1.0 };
         let zero = number(&mut rng, -128, 127);
         let sum = (rng.bits() as i32) >> rng.below(30);
-        for rule in [Requant::TfliteFixed, Requant::FloatRne] {
+        for rule in [Requant::TfliteFixed, Requant::TfliteOnce, Requant::FloatRne] {
             // Shifts to the left wrap where the reference's do; real sums stay far below.
             let sum = if real >= 1.0 { sum >> 4 } else { sum };
             let r = Requantize::new(rule, &[real], 1, zero, limits).unwrap();
@@ -132,7 +132,7 @@ fn convolutions() {
         let case = case(&mut rng, round % 4 == 3);
         let d = &case.desc;
         let (lo, hi) = if d.wide { (-32768, 32767) } else { (-100, 127) };
-        let rule = if round % 3 == 0 { Requant::FloatRne } else { Requant::TfliteFixed };
+        let rule = rng.pick(&[Requant::FloatRne, Requant::TfliteFixed, Requant::TfliteOnce]);
         let requant = Requantize::new(rule, &case.scales, d.outputs, -3, (lo, hi)).unwrap();
         let less: Vec<i64> = case.x.iter().map(|&v| i64::from(v - d.zero)).collect();
         let w: Vec<i64> = case.w.iter().map(|&v| v.into()).collect();
@@ -362,7 +362,7 @@ fn sums_and_means_stand_for_their_reals() {
         let y = Affine { scale: if mean { 0.017 } else { 0.4 }, zero: if wide { 0 } else { number(&mut rng, -9, 9) } };
         let data: Vec<i16> = (0..outer * count * inner).map(|_| number(&mut rng, -128, 127) as i16).collect();
         let mut out = vec![0i16; outer * inner];
-        Sums::new(count, inner, mean, x, y, wide).unwrap().apply(&data, &mut out, &Threads(2)).unwrap();
+        Sums::new(count, inner, mean, x, y).unwrap().apply(&data, &mut out, &Threads(2)).unwrap();
         for (i, &got) in out.iter().enumerate() {
             let column = data[i / inner * count * inner + i % inner..].iter().step_by(inner).take(count);
             let sum: f64 = column.map(|&v| f64::from(x.scale) * f64::from(i32::from(v) - x.zero)).sum();
@@ -421,6 +421,6 @@ fn what_does_not_fit_is_refused() {
     assert!(Pair::new(PairKind::Add, bad, bad, bad, (0, 1), false).is_err());
     assert!(Function::new(Activation::Relu, bad, bad, (0, 1), false).is_err());
     assert!(Softmax::new(1, f32::NAN, 1.0, Affine::default()).is_err());
-    assert!(Sums::new(1, 1, true, bad, bad, false).is_err());
+    assert!(Sums::new(1, 1, true, bad, bad).is_err());
     assert!(Bilinear::new(1, 1, [0, 1], [1, 1], false, false).is_err());
 }

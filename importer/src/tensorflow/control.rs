@@ -1,4 +1,4 @@
-//! Control flow, decided while importing: the branch of a constant condition is taken, loops whose rounds are known are unrolled.
+//! Control flow, decided while importing where it can be: the branch of a constant condition is taken, loops whose rounds are known are unrolled.
 
 use pocketnn::ops::elementwise::Where;
 
@@ -92,24 +92,31 @@ fn case<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
     cx.walker.call(chosen, inputs)
 }
 
-/// Rounds until the condition is false. What is known of the state is computed while importing, so counters are constants.
+/// Condition and body: attributes, or those of a loop of TensorFlow 1.
+fn functions<'m>(cx: &Node<'_, 'm>) -> Result<(&'m str, &'m str)> {
+    match cx.node.functions.as_slice() {
+        &[condition, body] => Ok((condition, body)),
+        _ => Ok((cx.attrs.function("cond")?, cx.attrs.function("body")?)),
+    }
+}
+
+/// Rounds until the condition is false. What is known of the state is computed while importing, so counters are constants; from where the
+/// condition is not known on, the rounds are those of a [`super::rounds`].
 fn repeat<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
-    let (condition, body) = (cx.attrs.function("cond")?, cx.attrs.function("body")?);
+    let (condition, body) = functions(cx)?;
     let mut state = std::mem::take(&mut cx.inputs);
     loop {
         cx.walker.count_op()?;
         let go = cx.walker.call(condition, state.clone())?;
-        let go = match go.first() {
-            Some(Slot::Value(Value::Tensor(v))) => known(cx, *v),
+        let go = match go.into_iter().next() {
+            Some(Slot::Value(Value::Tensor(v))) => v,
             Some(Slot::Lost) => return Ok(vec![Slot::Lost]),
-            _ => None,
+            _ => return Err(ImportError::invalid("the condition of a loop gives no truth value")),
         };
-        let go = go.ok_or_else(|| {
-            ImportError::unsupported("a loop whose number of rounds is computed while running is not supported")
-                .help("give the inputs and dimensions that decide it fixed values, such as the number of steps")
-        })?;
-        if !go {
-            return Ok(state.into_iter().map(Slot::Value).collect());
+        match known(cx, go) {
+            Some(true) => {}
+            Some(false) => return Ok(state.into_iter().map(Slot::Value).collect()),
+            None => return super::rounds::looped(cx, condition, body, go, state),
         }
         let next = cx.walker.call(body, state)?;
         let mut values = Vec::with_capacity(next.len());

@@ -90,6 +90,16 @@ pub(super) struct Walker<'m> {
     ops: u64,
 }
 
+/// What the walker knows of one builder.
+#[derive(Debug)]
+pub(super) struct Inside<'m> {
+    builder: GraphBuilder,
+    named: HashSet<ValueId>,
+    inputs: HashSet<ValueId>,
+    halves: HashMap<ValueId, ValueId>,
+    variables: HashMap<&'m str, V>,
+}
+
 /// Imports what lies between these ends.
 ///
 /// # Errors
@@ -139,6 +149,26 @@ impl<'m> Walker<'m> {
         }
         Err(ImportError::limits("the graph grows over the limit `max_nodes` (a loop or function that repeats itself?)")
             .expected(format!("at most {most} ops")))
+    }
+
+    /// Begins a graph of its own; gives the one around it.
+    pub fn enter_body(&mut self) -> Inside<'m> {
+        Inside {
+            builder: std::mem::replace(&mut self.builder, GraphBuilder::new("body")),
+            named: std::mem::take(&mut self.named),
+            inputs: std::mem::take(&mut self.inputs),
+            halves: std::mem::take(&mut self.halves),
+            variables: std::mem::take(&mut self.variables),
+        }
+    }
+
+    /// Ends it: the graph around it is the present one again.
+    pub fn leave_body(&mut self, around: Inside<'m>) -> GraphBuilder {
+        self.named = around.named;
+        self.inputs = around.inputs;
+        self.halves = around.halves;
+        self.variables = around.variables;
+        std::mem::replace(&mut self.builder, around.builder)
     }
 
     /// A constant of the source model.

@@ -9,9 +9,10 @@
 //! ops, write its row and function; nothing else changes.
 //!
 //! Only what the outputs depend on is read. Calls are expanded where they stand, variables are constants, control inputs have no
-//! meaning (nothing here has side effects) except that they tell which branch a node belongs to. Control flow is decided while
-//! importing: the branch of a constant condition is taken, loops whose rounds are known are unrolled, lists of tensors
-//! (`TensorList*`, which recurrent layers use) are lists of values here.
+//! meaning (nothing here has side effects) except that they tell which branch a node belongs to. The loops of TensorFlow 1 are made
+//! loops of TensorFlow 2 first ([`frames`]). Control flow is decided while importing where that is possible: the branch of a constant condition
+//! is taken, loops whose rounds are known are unrolled, lists of tensors (`TensorList*` and `TensorArray*`, which recurrent layers use) are
+//! lists of values here. A loop whose rounds depend on data becomes a `Loop`.
 //!
 //! Operations on channels-last images are wrapped in transpositions, which the passes cancel. float16 and bfloat16 are computed in
 //! f32: inputs and outputs keep their type and constants their stored precision.
@@ -28,6 +29,7 @@ mod conv;
 mod dense;
 mod elem;
 mod elementwise;
+mod frames;
 mod gather;
 mod graph;
 mod image;
@@ -43,6 +45,7 @@ mod proto;
 mod quantize;
 mod reduce;
 mod registry;
+mod rounds;
 mod saved;
 mod shape;
 mod signature;
@@ -84,6 +87,8 @@ pub fn import_graph(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
     let budget = Budget::new(options.limits.clone());
     let meter = Meter::new(&options.limits);
     let def = proto::graph_def(Message::file(bytes), &meter, &budget)?;
+    let frames = frames::Frames::find(&def, &meter)?;
+    let def = frames.rewritten(def)?;
     let ends = signature::of_graph(&def, &meter, options)?;
     let context = graph::Context { def: &def, meter: &meter, budget: &budget, options, variables: None };
     let (graph, report) = graph::import(&context, &ends)?;
@@ -99,6 +104,8 @@ pub fn import_saved_model(bytes: &[u8], folder: Option<&Path>, options: &ImportO
     let meter = Meter::new(&options.limits);
     let model = saved::SavedModel::read(Message::file(bytes), &meter, &budget)?;
     let def = proto::graph_def(model.graph, &meter, &budget)?;
+    let frames = frames::Frames::find(&def, &meter)?;
+    let def = frames.rewritten(def)?;
     let ends = signature::of_saved_model(&model, &def, &meter, options)?;
     let variables = saved::Variables::open(folder, &model, &def, &meter, &budget)?;
     let context = graph::Context { def: &def, meter: &meter, budget: &budget, options, variables: Some(&variables) };

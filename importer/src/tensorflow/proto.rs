@@ -20,6 +20,8 @@ pub(super) struct NodeDef<'a> {
     pub op: &'a str,
     pub inputs: Vec<&'a str>,
     pub attrs: Vec<(&'a str, Message<'a>)>,
+    /// Functions of a loop that was recovered ([`super::frames`]): the condition and the body.
+    pub functions: Vec<&'a str>,
 }
 
 /// A function of the library.

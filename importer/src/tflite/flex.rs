@@ -102,7 +102,10 @@ impl<'a> Reader<'a> {
     /// Elements of one kind.
     fn list(&mut self, at: usize, width: usize, kind: u8, count: usize, depth: u32) -> Option<Value> {
         let element = |i: usize| at.checked_add(i.checked_mul(width)?);
-        (0..count).map(|i| self.value(element(i)?, width, kind << 2, depth)).collect::<Option<Vec<_>>>().map(Value::from)
+        (0..count)
+            .map(|i| self.value(element(i)?, width, kind << 2, depth))
+            .collect::<Option<Vec<_>>>()
+            .map(Value::from)
     }
 
     /// Elements whose types follow them.

@@ -14,12 +14,13 @@ use pocketnn::ops::Operator as _;
 use pocketnn::ops::activation::Activation;
 use pocketnn::ops::conv::{Conv, ConvTranspose};
 use pocketnn::ops::elementwise::{BinaryKind, UnaryKind};
+use pocketnn::ops::movement::Unsqueeze;
 use pocketnn::ops::pool::Pool;
 use pocketnn::ops::quantize::{
     Affine, Dequantize, PairKind, QBinary, QConv, QConvTranspose, QDense, QMatMul, QPool, QReduce, QResize, QSoftmax,
-    QUnary, Quantize, Sums,
+    QUnary, Quantize, Requant, Sums,
 };
-use pocketnn::ops::reduce::{Reduce, ReduceKind};
+use pocketnn::ops::reduce::ReduceKind;
 use pocketnn::{DType, Tensor, ValueId};
 
 use super::model::{Info, Quant, dtype};
@@ -250,8 +251,8 @@ struct Operands {
     bias: usize,
     /// The weights' axis of outputs.
     axis: usize,
-    /// One scale: its product with that of `x` is made in f32, as TFLite does it for layers and for `u8`.
-    single: bool,
+    /// The product of one scale and that of `x` is made in f32, as TFLite does it for products of matrices and for images of `u8`.
+    f32: bool,
 }
 
 fn plan(cx: &mut Node, o: &Operands, kind: Activation) -> Result<Plan> {
@@ -276,7 +277,7 @@ fn plan(cx: &mut Node, o: &Operands, kind: Activation) -> Result<Plan> {
             .expected(o.axis)
             .found(weights.axis));
     }
-    let in_f32 = n == 1 && (o.single || from == DType::U8);
+    let in_f32 = n == 1 && o.f32;
     let factor = |w: f32| {
         let product = if in_f32 { f64::from(x.scale * w) } else { f64::from(x.scale) * f64::from(w) };
         product / f64::from(y.scale)
@@ -299,7 +300,8 @@ pub(super) fn conv(
     op: Conv,
     kind: Activation,
 ) -> Result<ValueId> {
-    let Plan { sums, scale, bias } = plan(cx, &Operands { x: 0, w: 1, bias: 2, axis, single: false }, kind)?;
+    let f32 = cx.dtype(image) == DType::U8;
+    let Plan { sums, scale, bias } = plan(cx, &Operands { x: 0, w: 1, bias: 2, axis, f32 }, kind)?;
     let Conv { strides, dilations, pads, groups, .. } = op;
     let op = QConv { strides, dilations, pads, groups, sums };
     cx.op_with(op, &[Some(image), Some(w), Some(scale), bias])
@@ -313,7 +315,8 @@ pub(super) fn conv_transpose(
     op: ConvTranspose,
     kind: Activation,
 ) -> Result<ValueId> {
-    let Plan { sums, scale, bias } = plan(cx, &Operands { x: 2, w: 1, bias: 3, axis: 0, single: false }, kind)?;
+    let f32 = cx.dtype(image) == DType::U8;
+    let Plan { sums, scale, bias } = plan(cx, &Operands { x: 2, w: 1, bias: 3, axis: 0, f32 }, kind)?;
     let ConvTranspose { strides, dilations, pads, output_padding, groups, .. } = op;
     let op = QConvTranspose { strides, dilations, pads, output_padding, groups, sums };
     cx.op_with(op, &[Some(image), Some(w), Some(scale), bias])
@@ -321,14 +324,15 @@ pub(super) fn conv_transpose(
 
 /// A layer: `x [..., K]`, `w [O, K]`.
 pub(super) fn dense(cx: &mut Node, x: ValueId, w: ValueId, kind: Activation) -> Result<ValueId> {
-    let Plan { sums, scale, bias } = plan(cx, &Operands { x: 0, w: 1, bias: 2, axis: 0, single: true }, kind)?;
+    let Plan { sums, scale, bias } = plan(cx, &Operands { x: 0, w: 1, bias: 2, axis: 0, f32: false }, kind)?;
+    let sums = Sums { requant: Requant::TfliteOnce, ..sums };
     cx.op_with(QDense { sums }, &[Some(x), Some(w), Some(scale), bias])
 }
 
 /// A product of two computed tensors.
 pub(super) fn matmul(cx: &mut Node, a: ValueId, b: ValueId) -> Result<ValueId> {
     let none = Activation::Identity;
-    let Plan { sums, scale, .. } = plan(cx, &Operands { x: 0, w: 1, bias: 2, axis: 0, single: true }, none)?;
+    let Plan { sums, scale, .. } = plan(cx, &Operands { x: 0, w: 1, bias: 2, axis: 0, f32: true }, none)?;
     cx.op(QMatMul { sums }, &[a, b, scale])
 }
 
@@ -373,20 +377,30 @@ pub(super) fn arithmetic(
     cx.op(QBinary { kind: pair, a: qa, b: qb, y, range }, &[a, b])
 }
 
-/// A mean or sum; axes that are no neighbours are reduced in f32.
+/// A mean or sum; axes that are no neighbours go to the end first.
 pub(super) fn reduce(cx: &mut Node, x: ValueId, kind: ReduceKind, axes: &[i64], keep_dims: bool) -> Result<ValueId> {
     let mut sorted = axes.to_vec();
     sorted.sort_unstable();
-    let neighbours = sorted.windows(2).all(|w| matches!(w, &[a, b] if a.saturating_add(1) == b));
-    if neighbours && !axes.is_empty() {
-        let (qx, y) = (affine_in(cx, 0)?, affine_out(cx)?);
-        let mean = kind == ReduceKind::Mean;
+    let (qx, y) = (affine_in(cx, 0)?, affine_out(cx)?);
+    let mean = kind == ReduceKind::Mean;
+    if sorted.is_empty() {
+        return function(cx, x, Activation::Identity);
+    }
+    if sorted.windows(2).all(|w| matches!(w, &[a, b] if a.saturating_add(1) == b)) {
         return cx.op(QReduce { mean, axes: sorted, keep_dims, x: qx, y }, &[x]);
     }
-    let wide = real(cx, 0)?;
-    let axes = cx.integers(axes);
-    let y = cx.op(Reduce { kind, keep_dims, noop_with_empty_axes: true }, &[wide, axes])?;
-    numbers(cx, y, 0)
+    let rank = cx.rank(x);
+    let gone = |a: &usize| i64::try_from(*a).is_ok_and(|a| sorted.contains(&a));
+    let (last, first): (Vec<usize>, Vec<usize>) = (0..rank).partition(gone);
+    let behind: Vec<i64> = (first.len()..rank).filter_map(|a| i64::try_from(a).ok()).collect();
+    let order: Vec<usize> = first.into_iter().chain(last).collect();
+    let moved = cx.transpose(x, &order)?;
+    let reduced = cx.op(QReduce { mean, axes: behind, keep_dims: false, x: qx, y }, &[moved])?;
+    if !keep_dims {
+        return Ok(reduced);
+    }
+    let axes = cx.integers(&sorted);
+    cx.op(Unsqueeze {}, &[reduced, axes])
 }
 
 /// Softmax along the last axis.

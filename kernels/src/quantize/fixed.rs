@@ -1,7 +1,8 @@
 //! Fixed-point arithmetic of TFLite: a real multiplier as 31 bits and a power of two.
 //!
 //! The rules are those of its reference kernels, which every quantized graph of that format is defined by. A product is rounded twice: the
-//! high half of the doubled 64-bit product to nearest (ties upwards), then the right shift to nearest (ties away from zero). Sums of 64 bits are multiplied by the upper 16 bits of the mantissa and rounded once.
+//! high half of the doubled 64-bit product to nearest (ties upwards), then the right shift to nearest (ties away from zero). Sums of 64 bits are
+//! multiplied by the upper 16 bits of the mantissa and rounded once. Fully connected layers round the whole product once, ties upwards.
 
 /// A real number as `mantissa * 2^(shift - 31)`, the mantissa in `2^30 .. 2^31`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -54,6 +55,20 @@ impl Multiplier {
         let product = x.wrapping_mul(i64::from(mantissa)).wrapping_add(half);
         let y = if total >= 0 { product >> total } else { product << -total };
         y.clamp(i32::MIN.into(), i32::MAX.into()) as i32
+    }
+    /// `x * self`, rounded once, ties upwards; saturated.
+    #[inline(always)]
+    pub fn apply_once(self, x: i32) -> i32 {
+        let total = 31 - self.shift;
+        let product = i64::from(x) * i64::from(self.mantissa) + (1 << (total - 1));
+        (product >> total).clamp(i32::MIN.into(), i32::MAX.into()) as i32
+    }
+    /// As [`Self::apply_once`] for wide sums.
+    #[inline(always)]
+    pub fn apply_once_wide(self, x: i64) -> i32 {
+        let total = 31 - self.shift;
+        let product = i128::from(x) * i128::from(self.mantissa) + (1 << (total - 1));
+        (product >> total).clamp(i32::MIN.into(), i32::MAX.into()) as i32
     }
 }
 
@@ -119,5 +134,10 @@ mod tests {
         // Rounded at one half first: 1/2 of 5 is 3, half of it 2.
         assert_eq!([5, 6, -6].map(|x| quarter.apply(x)), [2, 2, -2]);
         assert_eq!([5i64, -5, 3, -3].map(|x| half.apply_wide(x)), [3, -2, 2, -1]);
+        // 5/4 is nearer to 1 than what two roundings make of it.
+        assert_eq!([5, 6, -6].map(|x| quarter.apply_once(x)), [1, 2, -1]);
+        assert_eq!([5i64, 6, -6].map(|x| quarter.apply_once_wide(x)), [1, 2, -1]);
+        assert_eq!(Multiplier::new(1e9).apply_once(i32::MIN), i32::MIN);
+        assert_eq!(Multiplier::default().apply_once(7), 0);
     }
 }

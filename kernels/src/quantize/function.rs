@@ -38,11 +38,12 @@ impl<Y: Number> Map<Y> {
 /// A function between numbers that stand for `x` and numbers that stand for `y`, whose results lie in a range.
 ///
 /// As TFLite's reference kernels define them:
-/// - Identity, clamps and leaky ReLU multiply in fixed point ([`Multiplier::apply`]) by ratios of the scales in f32.
+/// - Identity, clamps, leaky ReLU and the absolute value multiply in fixed point ([`Multiplier::apply`]) by ratios of the scales in f32.
 /// - Sigmoid and tanh of 16-bit numbers interpolate in 256 values of the sigmoid.
 /// - Hard swish of 8-bit numbers is made of 16-bit products.
+/// - GELU and exponentials of 16-bit numbers interpolate in 513 values.
 /// - All others are the function in f32 of what the number stands for, times the reciprocal of the scale, rounded to nearest, ties away from zero.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Function {
     kind: Activation,
     x: Affine,
@@ -51,6 +52,8 @@ pub struct Function {
     range: (i32, i32),
     ratio: Multiplier,
     slope: Multiplier,
+    /// For functions that are interpolated in a table of their own.
+    table: Vec<i32>,
 }
 
 impl Function {
@@ -71,7 +74,11 @@ impl Function {
             Activation::LeakyRelu { alpha } => f64::from(x.scale * alpha / y.scale),
             _ => 0.0,
         };
-        Ok(Self { kind, x, y, wide, range, ratio: Multiplier::new(ratio), slope: Multiplier::new(slope) })
+        let table = match kind {
+            Activation::Exp | Activation::Gelu | Activation::GeluTanh if wide => samples(kind, x, y),
+            _ => Vec::new(),
+        };
+        Ok(Self { kind, x, y, wide, range, ratio: Multiplier::new(ratio), slope: Multiplier::new(slope), table })
     }
     /// The result for one number.
     pub fn apply(&self, number: i32) -> i32 {
@@ -87,9 +94,11 @@ impl Function {
             Activation::LeakyRelu { .. } => {
                 (if q >= 0 { self.ratio.apply(q) } else { self.slope.apply(q) }).saturating_add(self.y.zero)
             }
+            Activation::Abs => self.ratio.apply(q.abs()).saturating_add(self.y.zero),
             Activation::Sigmoid if self.wide => sigmoid_16(q, self.x.scale),
             Activation::Tanh if self.wide => tanh_16(q, self.x.scale),
             Activation::HardSwish { .. } if !self.wide => self.hard_swish(q),
+            _ if !self.table.is_empty() => interpolated(&self.table, number),
             kind => self.tabulated(q, kind),
         };
         y.clamp(lo, hi)
@@ -154,10 +163,38 @@ fn value(kind: Activation, x: f32) -> f32 {
     }
 }
 
-/// `sigmoid(i / 24)` in 16 bits.
+/// A function at 513 of all numbers of 16 bits, each value corrected by half the error of the interpolation behind it.
+fn samples(kind: Activation, x: Affine, y: Affine) -> Vec<i32> {
+    let at = |affine: Affine, number: i32| affine.scale * (number - affine.zero) as f32;
+    let (lo, hi) = (at(x, -32768), at(x, 32767));
+    let step = (hi - lo) / 512.0;
+    let unit = 65536.0 / (at(y, 32767) - at(y, -32768));
+    let limit = |v: f32| v.clamp(-32768.0, 32767.0) as i32;
+    let one = |i: u16| {
+        let begin = lo + f32::from(i) * step;
+        let here = value(kind, begin) * unit;
+        let next = value(kind, lo + f32::from(i + 1) * step) * unit;
+        let middle = (value(kind, begin + step / 2.0) * unit).round();
+        let between = f32::midpoint(next, here.round()).round();
+        limit(here.round() - ((between - middle) / 2.0).round())
+    };
+    (0..512).map(one).chain([limit((value(kind, hi) * unit).round())]).collect()
+}
+
+/// The table at a number, interpolated in 7 of its 16 bits.
+fn interpolated(table: &[i32], number: i32) -> i32 {
+    let at = number.clamp(-32768, 32767);
+    let index = (256 + (at >> 7)) as usize;
+    let (base, next) = (table[index], table[index + 1]);
+    base + (((next - base) * (at & 0x7f) + 64) >> 7)
+}
+
+/// `sigmoid(i / 24)` in 16 bits for `i` below 256, raised by half of what interpolation up to the next value lacks; the last is the largest.
 fn sigmoid_table(i: u32) -> i32 {
-    let y = 65536.0 / (1.0 + (-f64::from(i) / 24.0).exp());
-    (y.round() as i32).min(65535)
+    let exact = |x: f64| 65536.0 / (1.0 + (-x / 24.0).exp());
+    let x = f64::from(i);
+    let lacks = exact(x + 0.5) - f64::midpoint(exact(x), exact(x + 1.0));
+    if i < 255 { (exact(x) + lacks / 2.0).round() as i32 } else { 65535 }
 }
 
 /// A number on the scale of the sigmoid's table: `2^17` stands for 10.7.

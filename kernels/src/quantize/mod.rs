@@ -79,6 +79,8 @@ pub enum Requant {
     /// By a multiplier of 31 bits and shifts (TFLite's reference kernels): see [`fixed`].
     #[default]
     TfliteFixed,
+    /// By a multiplier of 31 bits, rounded once (TFLite's fully connected layers).
+    TfliteOnce,
 }
 
 /// Sums to numbers: `clamp(round(sum * scale) + zero, lo, hi)`, one scale for all outputs or one each.
@@ -120,6 +122,7 @@ impl Requantize {
     pub fn apply(&self, c: usize, sum: i32) -> i32 {
         match self.kind {
             Requant::TfliteFixed => self.finish(self.fixed[c].apply(sum)),
+            Requant::TfliteOnce => self.finish(self.fixed[c].apply_once(sum)),
             Requant::FloatRne => self.round(c, sum as f32),
         }
     }
@@ -128,6 +131,7 @@ impl Requantize {
     pub fn apply_wide(&self, c: usize, sum: i64) -> i32 {
         match self.kind {
             Requant::TfliteFixed => self.finish(self.fixed[c].apply_wide(sum)),
+            Requant::TfliteOnce => self.finish(self.fixed[c].apply_once_wide(sum)),
             Requant::FloatRne => self.round(c, sum as f32),
         }
     }

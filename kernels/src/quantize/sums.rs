@@ -6,7 +6,7 @@ use crate::error::{Error, Result, check_len};
 use crate::par::{Parallel, for_each_part};
 
 /// Sum or mean of `x [outer, count, inner]` over the middle: the exact sum less `count` zero points, then one multiplication in fixed point. A mean
-/// divides the multiplier's mantissa, not the sum (as TFLite's reference kernel does it).
+/// divides the multiplier's mantissa, not the sum (as TFLite's reference kernel does it, for 8 and for 16 bits alike).
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
     count: usize,
@@ -14,15 +14,14 @@ pub struct Sums {
     x: i32,
     y: i32,
     scale: Multiplier,
-    wide: bool,
 }
 
 impl Sums {
-    /// Over `count` elements that lie `inner` apart; `wide` sums in 64 bits.
+    /// Over `count` elements that lie `inner` apart.
     ///
     /// # Errors
     /// When a scale is no positive number.
-    pub fn new(count: usize, inner: usize, mean: bool, x: Affine, y: Affine, wide: bool) -> Result<Self> {
+    pub fn new(count: usize, inner: usize, mean: bool, x: Affine, y: Affine) -> Result<Self> {
         if [x, y].iter().any(|q| !(q.scale > 0.0 && q.scale.is_finite())) {
             return Err(Error::new("quantized sum", format!("scales {x:?}, {y:?}")));
         }
@@ -32,7 +31,7 @@ impl Sums {
             scale.mantissa = ((i64::from(scale.mantissa) << shift) / count as i64) as i32;
             scale.shift -= shift;
         }
-        Ok(Self { count, inner, x: x.zero, y: y.zero, scale, wide })
+        Ok(Self { count, inner, x: x.zero, y: y.zero, scale })
     }
     /// Adds up.
     ///
@@ -49,7 +48,7 @@ impl Sums {
             for (i, y) in part.iter_mut().enumerate() {
                 let sum = x.iter().skip(i).step_by(self.inner).map(|v| i64::from(v.wide())).sum::<i64>();
                 let sum = sum - i64::from(self.x) * self.count as i64;
-                let scaled = if self.wide { self.scale.apply_wide(sum) } else { self.scale.apply(sum as i32) };
+                let scaled = self.scale.apply(sum.clamp(i32::MIN.into(), i32::MAX.into()) as i32);
                 *y = T::narrow(scaled.saturating_add(self.y).clamp(T::LO, T::HI));
             }
         });

@@ -43,6 +43,10 @@ pub fn requantize(rule: Requant, sum: i64, scale: f64, zero: i32, (lo, hi): (i32
             let upper = floor(mantissa + (1 << 15), 1 << 16).min(0x7fff);
             floor(i128::from(sum) * upper * 2 + (1 << (15 - shift)), 1 << (16 - shift))
         }
+        Requant::TfliteOnce => {
+            let (mantissa, shift) = multiplier(scale);
+            floor(i128::from(sum) * mantissa * 2 + (1 << (31 - shift)), 1 << (32 - shift))
+        }
         Requant::TfliteFixed => {
             let (mantissa, shift) = multiplier(scale);
             let left = i128::from(((sum as i32) << shift.max(0)) as i64 as i32);

@@ -40,6 +40,8 @@ attr_enum! {
     pub enum Requant {
         /// By a multiplier of 31 bits and shifts, as TFLite's reference kernels.
         #[default] TfliteFixed = "tflite_fixed",
+        /// By a multiplier of 31 bits, rounded once, as TFLite's fully connected layers.
+        TfliteOnce = "tflite_once",
         /// In f32, to nearest, ties to even, as ONNX.
         FloatRne = "float_rne",
     }
@@ -256,6 +258,7 @@ impl Sums {
     fn rule(&self) -> kernel::Requant {
         match self.requant {
             Requant::TfliteFixed => kernel::Requant::TfliteFixed,
+            Requant::TfliteOnce => kernel::Requant::TfliteOnce,
             Requant::FloatRne => kernel::Requant::FloatRne,
         }
     }

@@ -81,12 +81,12 @@ impl QReduce {
         }
         Ok(axes)
     }
-    fn filter(&self, shape: &[usize], dtype: DType) -> Result<Sums> {
+    fn filter(&self, shape: &[usize]) -> Result<Sums> {
         let axes = self.sorted(shape.len())?;
         let (first, last) = (axes[0], axes[axes.len() - 1]);
         let count = shape[first..=last].iter().product();
         let inner = shape[last + 1..].iter().product();
-        Ok(Sums::new(count, inner, self.mean, self.x, self.y, dtype == DType::I16)?)
+        Ok(Sums::new(count, inner, self.mean, self.x, self.y)?)
     }
 }
 
@@ -94,7 +94,7 @@ impl Operator for QReduce {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = numbers(cx, 0)?;
         let axes = self.sorted(x.shape.len())?;
-        Sums::new(1, 1, self.mean, self.x, self.y, false)?;
+        Sums::new(1, 1, self.mean, self.x, self.y)?;
         let kept = |(i, d): (usize, &Dim)| match (axes.contains(&i), self.keep_dims) {
             (false, _) => Some(d.clone()),
             (true, true) => Some(Dim::from(1)),
@@ -105,7 +105,7 @@ impl Operator for QReduce {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let shape = super::super::operands::shape(self, inputs)?;
-        let filter = self.filter(x.shape(), x.dtype())?;
+        let filter = self.filter(x.shape())?;
         with_numbers!(x.dtype(), T => {
             let mut y = vec![T::default(); crate::checked_len(&shape)?];
             filter.apply(elements::<T>(inputs, 0)?, &mut y, &ALONE)?;
@@ -114,7 +114,7 @@ impl Operator for QReduce {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let dtype = cx.output(0).dtype;
-        let filter = self.filter(cx.shape(0)?, dtype)?;
+        let filter = self.filter(cx.shape(0)?)?;
         Ok(with_numbers!(dtype, T => Compute::function("integer sums", move |io: &mut Io<'_>, par: &dyn Parallel| {
             if let Err(e) = filter.apply(io.input::<T>(0), io.output::<T>(0), par) {
                 io.fail(e);
