@@ -3,9 +3,14 @@
 mod tflite_cases;
 mod tflite_support;
 
-use pocketnn::{DType, Model, Options, Tensor};
+use pocketnn::ops::activation::Activation;
+use pocketnn::ops::custom::{Attributes, CustomOp, CustomOps};
+use pocketnn::ops::infer::{Infer, ValueType};
+use pocketnn::{DType, Model, Options, Tensor, ValueId};
 use pocketnn_importer::ErrorKind;
+use pocketnn_importer::own::{Opaque, OperatorCall, OperatorLowering, TFLITE};
 use pocketnn_importer::tflite::operators;
+use std::sync::Arc;
 use tflite_cases::*;
 use tflite_support::{F, G, Q, load, run};
 
@@ -94,4 +99,69 @@ fn symbolic_extents_stay_symbolic() {
     g.output(y);
     let graph = load(&g.file()).unwrap().graph;
     assert_eq!(graph.symbols().into_iter().collect::<Vec<_>>(), ["N"]);
+}
+
+/// `x * by + shift`: numbers of the options.
+struct Stretch;
+
+impl OperatorLowering for Stretch {
+    fn lower(&self, call: &mut OperatorCall<'_>) -> pocketnn_importer::Result<Vec<ValueId>> {
+        assert_eq!((call.domain, call.op, call.name, call.outputs), (TFLITE, "Stretch", "y", 1));
+        assert_eq!(call.options, STRETCH);
+        assert_eq!(call.attributes["names"], serde_json::json!(["a", "b"]));
+        let x = call.input(0)?;
+        let number = |name: &str| call.attributes[name].as_f64().unwrap() as f32;
+        let kind = Activation::Linear { a: number("by"), b: number("shift") };
+        Ok(vec![call.builder.activate(kind, x, call.name)?])
+    }
+}
+
+/// `{"by": 3, "names": ["a", "b"], "shift": 0.5}` as a FlexBuffer.
+const STRETCH: &[u8] = &[
+    98, 121, 0, 110, 97, 109, 101, 115, 0, 1, 97, 0, 1, 98, 0, 2, 6, 4, 20, 20, 115, 104, 105, 102, 116, 0, 3, 27, 25,
+    9, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 63, 6, 40, 14, 15, 38, 1,
+];
+
+#[test]
+fn a_custom_operator_is_lowered_by_the_program() {
+    let model = |bytes: &[u8]| {
+        let mut g = G::new();
+        let x = g.input("x", DType::F32, &[3]);
+        let y = g.computed("y", DType::F32, &[3], None);
+        let code = vec![(0, F::Byte(32)), (1, F::Text("Stretch".to_string())), (3, F::Int(32))];
+        g.code(code, &[x], &[y], vec![]);
+        if let Some(operator) = g.operators.last_mut() {
+            operator.push((5, F::Bytes(bytes.to_vec())));
+        }
+        g.output(y);
+        g.file()
+    };
+    let refused = load(&model(STRETCH)).unwrap_err();
+    assert!(refused.to_string().contains("register_operator"), "{refused}");
+    let mut options = pocketnn_importer::ImportOptions::default();
+    options.register_operator(TFLITE, "Stretch", Arc::new(Stretch));
+    let graph = pocketnn_importer::tflite::import(&model(STRETCH), &options).unwrap().graph;
+    let out = Model::new(graph).session(&Options::default()).unwrap().run_tensors(&[ramp(&[3])]).unwrap();
+    assert_eq!(out[0].to_f32(), [0.5, 3.5, 6.5]);
+    // Options without names are kept as bytes.
+    options.register_operator(TFLITE, "Stretch", Arc::new(Opaque::new("shop.stretch", &kept())));
+    let graph = pocketnn_importer::tflite::import(&model(&[1, 2, 3, 255]), &options).unwrap().graph;
+    assert_eq!(graph.nodes()[0].op.attributes()["attributes"]["custom_options"], serde_json::json!([1, 2, 3, 255]));
+}
+
+struct Kept;
+
+impl CustomOp for Kept {
+    fn infer(&self, _: &Attributes, cx: &Infer) -> pocketnn::Result<Vec<ValueType>> {
+        Ok(vec![cx.ty(0)?.clone()])
+    }
+    fn eval(&self, _: &Attributes, inputs: &[Option<&Tensor>], _: usize) -> pocketnn::Result<Vec<Tensor>> {
+        Ok(vec![inputs[0].unwrap().clone()])
+    }
+}
+
+fn kept() -> CustomOps {
+    let mut ops = CustomOps::default();
+    ops.register("shop.stretch", Arc::new(Kept));
+    ops
 }

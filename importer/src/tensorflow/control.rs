@@ -9,8 +9,10 @@ use crate::error::{ImportError, Result};
 
 pub(super) const ROWS: &[Row] = &[
     op("Case", case),
+    op("Exit", leave),
     op("If", branch),
     multi("Merge", &["output", "value_index"], merge),
+    op("RefExit", leave),
     multi("RefMerge", &["output", "value_index"], merge),
     multi("RefSwitch", &["output_false", "output_true"], switch),
     op("StatelessCase", case),
@@ -19,6 +21,11 @@ pub(super) const ROWS: &[Row] = &[
     multi("Switch", &["output_false", "output_true"], switch),
     op("While", repeat),
 ];
+
+/// What a loop of TensorFlow 1 gives.
+fn leave<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
+    Ok(vec![Slot::Value(cx.value(0)?.clone())])
+}
 
 /// The walker merges branches, as it knows which are alive.
 fn merge<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {

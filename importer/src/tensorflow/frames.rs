@@ -57,7 +57,7 @@ fn is(node: &NodeDef, op: &str) -> bool {
 }
 
 fn broken(what: &str, node: &NodeDef) -> ImportError {
-    ImportError::unsupported(format!("a loop of TensorFlow 1 that cannot be recovered: {what}"))
+    ImportError::unsupported(format!("one of the loops of TensorFlow 1 cannot be recovered: {what}"))
         .help("export the model with TensorFlow 2 (control flow v2), or as .keras or .h5")
         .at_op(node.op)
         .at_node(node.name)
@@ -88,9 +88,6 @@ impl<'d, 'a> Index<'d, 'a> {
     }
     fn op(&self, at: usize, op: &str) -> bool {
         self.nodes.get(at).is_some_and(|n| is(n, op))
-    }
-    fn reader(&self, at: usize, op: &str) -> Option<usize> {
-        self.readers.get(at)?.iter().copied().find(|&r| self.op(r, op))
     }
 }
 
@@ -259,7 +256,7 @@ impl Frames {
         }
         for (exit, tensor) in exits {
             if let Some(node) = nodes.get_mut(exit) {
-                *node = NodeDef { op: "Identity", inputs: vec![tensor], ..node.clone() };
+                *node = NodeDef { inputs: vec![tensor], ..node.clone() };
             }
         }
         gone.extend(edge.into_iter().filter(|&i| i != at).chain(condition).chain(body));

@@ -164,6 +164,10 @@ fn sinks<'m>(def: &'m GraphDef<'m>, nodes: &Nodes<'m>, meter: &'m Meter) -> Resu
         }
         all.push((exported(n.name), n));
     }
+    // A variable that a loop leaves and nobody reads, such as its counter, is an output only where there is nothing else.
+    if all.iter().any(|(_, n)| !n.op.ends_with("Exit")) {
+        all.retain(|(_, n)| !n.op.ends_with("Exit"));
+    }
     // TensorFlow 2 calls the outputs of a frozen function Identity, Identity_1, ... and writes them in any order.
     if all.iter().all(|(number, _)| number.is_some()) {
         all.sort_by_key(|(number, _)| *number);

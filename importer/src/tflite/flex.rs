@@ -143,13 +143,8 @@ mod tests {
 
     /// `{"a": 3, "b": [1.5, -2], "c": "hi"}`.
     const SAMPLE: &[u8] = &[
-        b'a', 0, b'b', 0, b'c', 0, 2, b'h', b'i', 0, // keys from 0, the text at 7
-        0, 0, // up to a multiple of 4
-        2, 0, 0, 0, 0, 0, 0xc0, 0x3f, 0xfe, 0xff, 0xff, 0xff, 0x0e, 0x04, // the list at 16, its types at 24
-        3, 27, 26, 25, // keys at 27: 0, 2, 4
-        3, 1, 3, // where the keys are, their width, how many
-        3, 18, 27, 0x04, 0x2a, 0x14, // the map at 33, its types
-        6, 0x24, 1,
+        97, 0, 98, 0, 2, 0, 0, 0, 0, 0, 192, 63, 254, 255, 255, 255, 14, 6, 99, 0, 2, 104, 105, 0, 3, 25, 24, 9, 3, 1,
+        3, 3, 24, 12, 4, 42, 20, 6, 36, 1,
     ];
 
     #[test]

@@ -40,6 +40,9 @@ pub(super) fn convert(isa: Isa, from: &Placement, to: &Placement) -> Result<Lowe
             Ok(Compute::function("from blocked", run).into())
         }
         (Format::Plain, Format::ChannelsLast) | (Format::ChannelsLast, Format::Plain) => {
+            if moves_nothing(&from.shape) {
+                return Ok(Lowered::Alias(0));
+            }
             let (dtype, copy) = (from.dtype, permuted(from)?);
             let run = move |io: &mut Io<'_>, par: &dyn Parallel| {
                 by_size!(dtype, T => done(copy.apply(io.input::<T>(0), io.output::<T>(0), par)));
@@ -51,8 +54,14 @@ pub(super) fn convert(isa: Isa, from: &Placement, to: &Placement) -> Result<Lowe
 }
 
 /// True for conversions that move every element of a row-major tensor into another order.
-pub(super) fn is_transpose(from: Format, to: Format) -> bool {
-    matches!((from, to), (Format::Plain, Format::ChannelsLast) | (Format::ChannelsLast, Format::Plain))
+pub(super) fn is_transpose(from: &Placement, to: Format) -> bool {
+    matches!((from.format, to), (Format::Plain, Format::ChannelsLast) | (Format::ChannelsLast, Format::Plain))
+        && !moves_nothing(&from.shape)
+}
+
+/// True for images of one channel or one position, which lie alike in both orders.
+fn moves_nothing(shape: &[usize]) -> bool {
+    shape[1] == 1 || shape[2..].iter().product::<usize>() == 1
 }
 
 fn order(format: Format) -> Order {

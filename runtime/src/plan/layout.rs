@@ -460,7 +460,7 @@ impl Layout {
         let (shape, algorithm) = (out.placement.shape.clone(), step.algorithm());
         let (name, op, macs, weights, transpose) = match d.work {
             Work::Convert => {
-                let from = d.inputs[0].map(|v| self.values[v].placement.format);
+                let from = d.inputs[0].map(|v| &self.values[v].placement);
                 let transpose = from.is_some_and(|f| convert::is_transpose(f, out.placement.format));
                 (g.value(out.source).name.clone(), "Convert", 0, 0, transpose)
             }

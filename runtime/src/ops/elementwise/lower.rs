@@ -170,7 +170,7 @@ fn in_places(mut c: Compute, aligned: [bool; 2]) -> Lowered {
 }
 
 /// How operands lie beside a result `[N, spatial..., C]`: those of its shape as it does, others row-major in logical order.
-fn channels_last(cx: &LowerCx) -> Result<Broadcast<2>> {
+pub(crate) fn channels_last(cx: &LowerCx) -> Result<Broadcast<2>> {
     let out = &cx.output(0).shape;
     let physical = order(Format::ChannelsLast, out.len());
     let steps = |i: usize| -> Result<(Vec<usize>, usize)> {

@@ -6,7 +6,7 @@ use super::{
     Concat, ConstantOfShape, DepthOrder, DepthToSpace, Expand, Pad, PadMode, Reverse, Slice, SpaceToDepth, Split, Tile,
     Transpose,
 };
-use crate::ops::elementwise::lower::done;
+use crate::ops::elementwise::lower::{done, order};
 use crate::ops::infer::normalize_axis;
 use crate::ops::operands::{by_size, distinct_axes, raw};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered, Step, can_block, geometry};
@@ -185,6 +185,12 @@ impl Concat {
         if axis > 0 && can_block(cx.out_ty(0)) && 2 * blocked >= cx.len() && (0..cx.len()).all(|i| cx.is_variable(i)) {
             f.inputs.fill(Format::Blocked);
             f.outputs[0] = Format::Blocked;
+            return f;
+        }
+        let last = (0..cx.len()).filter(|&i| cx.format(i) == Format::ChannelsLast).count();
+        if 2 * last >= cx.len() && last > 0 && (0..cx.len()).all(|i| cx.is_variable(i)) {
+            f.inputs.fill(Format::ChannelsLast);
+            f.outputs[0] = Format::ChannelsLast;
         }
         f
     }
@@ -212,10 +218,14 @@ impl Concat {
             let copies = (0..cx.len()).map(one).collect::<Result<_>>()?;
             return Ok(Compute::new(ImageCopies { copies, targets: vec![to], split: false, fill: false }).into());
         }
+        let order = order(y.format, y.shape.len());
+        let stored = |shape: &[usize]| order.iter().map(|&a| shape[a]).collect::<Vec<_>>();
+        let whole = stored(&y.shape);
+        let axis = order.iter().position(|&a| a == axis).unwrap_or(axis);
         let mut at = vec![0; y.shape.len()];
         let one = |i: usize| {
-            let shape = cx.shape(i)?;
-            let copy = Strided::place(shape, &y.shape, &at)?;
+            let shape = stored(cx.shape(i)?);
+            let copy = Strided::place(&shape, &whole, &at)?;
             at[axis] += shape[axis];
             Ok(copy)
         };

@@ -1,6 +1,7 @@
 //! Functions of one and of two numbers.
 
 use super::super::Operator;
+use super::super::elementwise::lower::channels_last;
 use super::super::infer::{Infer, ValueType, broadcast};
 use super::affine::follow_last;
 use super::{ALONE, PairKind, QBinary, QUnary, attribute_range, elements, numbers, operand, type_range, with_numbers};
@@ -84,14 +85,11 @@ impl Operator for QBinary {
         })
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
-        // Both operands of the result's shape, one with channels innermost: the other can be had so, too.
+        // One operand of the result's shape with channels innermost: another of that shape can be had so, and one that is broadcast is read
+        // as it is.
         let out = cx.out_shape(0);
-        let alike = (0..2).all(|i| cx.is_variable(i) && cx.shape(i) == out);
-        let lead = (0..2).find(|&i| cx.format(i) == Format::ChannelsLast);
-        match lead {
-            Some(i) if alike => cx.follow(i),
-            _ => cx.plain(),
-        }
+        let lead = (0..2).find(|&i| cx.format(i) == Format::ChannelsLast && cx.shape(i) == out);
+        lead.map_or_else(|| cx.plain(), |i| cx.follow(i))
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let dtype = cx.output(0).dtype;
@@ -99,9 +97,7 @@ impl Operator for QBinary {
         let plan = if cx.output(0).format == Format::Plain {
             Broadcast::new("quantized pair", [cx.shape(0)?, cx.shape(1)?])?
         } else {
-            // The same shape: the order of elements does not matter.
-            let n: usize = cx.output(0).shape.iter().product();
-            Broadcast::new("quantized pair", [&[n], &[n]])?
+            channels_last(cx)?
         };
         Ok(with_numbers!(dtype, T => Compute::function("loop", move |io: &mut Io<'_>, par: &dyn Parallel| {
             if let Err(e) = pair.apply_all(&plan, io.input::<T>(0), io.input::<T>(1), io.output::<T>(0), par) {

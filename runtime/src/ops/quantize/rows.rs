@@ -4,7 +4,7 @@ use super::super::Operator;
 use super::super::infer::{Infer, ValueType};
 use super::super::operands::distinct_axes;
 use super::{ALONE, QReduce, QSoftmax, elements, numbers, operand, with_numbers};
-use crate::plan::{Compute, Io, LowerCx, Lowered};
+use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::par::Parallel;
 use pocketnn_kernels::quantize::{Softmax, Softmax16, Sums};
@@ -112,9 +112,23 @@ impl Operator for QReduce {
             Ok(vec![Tensor::new(&shape, y)?])
         })
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        // All spatial axes of an image go away: what is left has one order.
+        let mut f = cx.plain();
+        let rank = cx.shape(0).len();
+        let spatial = self.sorted(rank).is_ok_and(|axes| axes.iter().copied().eq(2..rank));
+        if cx.format(0) == Format::ChannelsLast && spatial {
+            f.inputs[0] = Format::ChannelsLast;
+        }
+        f
+    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        let dtype = cx.output(0).dtype;
-        let filter = self.filter(cx.shape(0)?)?;
+        let (x, dtype) = (cx.input(0)?, cx.output(0).dtype);
+        let filter = if x.format == Format::ChannelsLast {
+            Sums::new(x.shape[2..].iter().product(), x.shape[1], self.mean, self.x, self.y)?
+        } else {
+            self.filter(&x.shape)?
+        };
         Ok(with_numbers!(dtype, T => Compute::function("integer sums", move |io: &mut Io<'_>, par: &dyn Parallel| {
             if let Err(e) = filter.apply(io.input::<T>(0), io.output::<T>(0), par) {
                 io.fail(e);

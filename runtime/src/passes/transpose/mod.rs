@@ -9,6 +9,7 @@
 //! Permutations are written as in [`Transpose`]: axis `i` of the result is axis `perm[i]` of the operand.
 
 mod absorb;
+mod blocks;
 mod flow;
 mod permute;
 
@@ -106,8 +107,10 @@ fn compose(e: &mut Editor) {
 
 /// Cost of a transpose that moves memory.
 const PHYSICAL: u64 = 1000;
-/// Cost of one at the border of the graph, where the first or last kernel reads or writes either order.
+/// Cost of one where the kernel before or behind it reads or writes either order: at an input, or beside an image in channel blocks.
 const EDGE: u64 = 40;
+/// Cost of one at the end of the graph that nothing writes in blocks: it moves memory, but nobody waits for it.
+const END: u64 = 400;
 /// Cost of one that moves nothing.
 const NOTHING: u64 = 2;
 
@@ -126,8 +129,12 @@ fn weight(e: &Editor, v: ValueId, shape: &[Dim], perm: &[usize], seen: bool) -> 
     if matches!(e.dtype(v), DType::I8 | DType::U8 | DType::I16) && (first || last) {
         return NOTHING;
     }
-    let free = e.dtype(v) == DType::F32 && ((first && e.is_input(v)) || (last && seen));
-    if free { EDGE } else { PHYSICAL }
+    match e.dtype(v) == DType::F32 {
+        true if first && (e.is_input(v) || blocks::wanted(e, v, perm)) => EDGE,
+        true if last && blocks::written(e, v) => EDGE,
+        true if last && seen => END,
+        _ => PHYSICAL,
+    }
 }
 
 /// Cost of all transposes; one in front of an op that could be permuted costs a little more, so that they sink.
