@@ -64,6 +64,8 @@ struct Found {
     values: Vec<Divergence>,
     sample: Option<SampleOutcome>,
     file_bytes: u64,
+    /// Nodes of the network as it was imported.
+    imported_nodes: usize,
 }
 
 /// Runs the subcommand.
@@ -79,9 +81,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    let mut graph = loaded.model.graph().clone();
-    let mut found = Found::default();
-    let written = write(&args, &loaded, &mut graph, &mut found);
+    let mut loaded = loaded;
+    let model = std::mem::replace(&mut loaded.model, Model::new(Graph::default()));
+    let mut graph = model.into_graph();
+    let imported_nodes = loaded.imported.as_ref().map_or(graph.nodes().len(), |g| g.nodes().len());
+    let mut found = Found { imported_nodes, ..Found::default() };
+    let written = write(&args, &mut loaded, &mut graph, &mut found);
     if let Some(path) = &args.report {
         let page = page(&args, &loaded, &graph, &found, written.as_ref().err());
         files::write_bytes(path, page.html().as_bytes())?;
@@ -101,9 +106,17 @@ fn refuse_same(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn write(args: &Args, loaded: &Loaded, graph: &mut Graph, found: &mut Found) -> Result<(), Failure> {
+/// Verifies and writes. No more than two copies of the weights are in memory at any time: the source goes before the converted graph is packed,
+/// and constants are packed and unpacked one by one.
+fn write(args: &Args, loaded: &mut Loaded, graph: &mut Graph, found: &mut Found) -> Result<(), Failure> {
     if !args.no_verify {
-        let verification = verify::compare_values(loaded, &args.model, &mut |d| found.values.push(d.clone()))?;
+        let source = loaded.imported.take();
+        let recorded = verify::record_source(source.as_ref().unwrap_or(graph), graph, &args.model)?;
+        drop(source);
+        let _progress = Progress::unknown("verifying");
+        *graph = pocketnn::plan::pack(std::mem::take(graph), &args.model.bindings())?;
+        let verification = recorded.compare(graph, &mut |d| found.values.push(d.clone()))?;
+        *graph = pocketnn::plan::unpack(std::mem::take(graph))?;
         let verification = found.verification.insert(verification);
         verify::check(verification).map_err(|e| e.help("nothing was written; --no-verify writes it all the same"))?;
     }
@@ -179,7 +192,7 @@ fn page<'a>(
         failure: failure.map(|f| f.message.clone()),
         model: Some(Converted {
             graph,
-            imported_nodes: loaded.imported.as_ref().map_or(graph.nodes().len(), |g| g.nodes().len()),
+            imported_nodes: found.imported_nodes,
             provenance: loaded.provenance.as_ref(),
             passes: &loaded.passes,
             verification: found.verification.as_ref(),

@@ -5,10 +5,9 @@ use crate::files::{self, MAX_BYTES};
 use crate::output::{self, Paint, Progress};
 use crate::source::{Loaded, ModelArgs};
 use crate::table::{Align, Table, short};
+use pocketnn::Graph;
 use pocketnn_importer::Provenance;
-use pocketnn_importer::verify::{
-    Divergence, Sample, SampleOutcome, Verification, VerifyOptions, repeat, verify_values,
-};
+use pocketnn_importer::verify::{Recorded, Sample, SampleOutcome, Verification, VerifyOptions, record, repeat};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -81,24 +80,21 @@ fn again(args: &Args, loaded: &Loaded) -> Result<Verification, Failure> {
 /// # Errors
 /// When one of them cannot be run.
 pub fn compare(loaded: &Loaded, args: &ModelArgs) -> Result<Verification, Failure> {
-    compare_values(loaded, args, &mut |_| {})
+    let converted = loaded.model.graph();
+    let recorded = record_source(loaded.imported.as_ref().unwrap_or(converted), converted, args)?;
+    let _progress = Progress::unknown("verifying");
+    Ok(recorded.compare(converted, &mut |_| {})?)
 }
 
-/// As [`compare`], and tells `observe` of every value that was compared.
+/// Runs the source naively, and keeps what is to be compared with the converted graph.
 ///
 /// # Errors
-/// As [`compare`].
-pub fn compare_values(
-    loaded: &Loaded,
-    args: &ModelArgs,
-    observe: &mut dyn FnMut(&Divergence),
-) -> Result<Verification, Failure> {
-    let converted = loaded.model.graph();
-    let source = loaded.imported.as_ref().unwrap_or(converted);
-    let _progress = Progress::unknown("verifying");
+/// When it cannot be run.
+pub fn record_source(source: &Graph, converted: &Graph, args: &ModelArgs) -> Result<Recorded, Failure> {
+    let _progress = Progress::unknown("running the source");
     let symbols = source.symbols();
     let dims = args.dims.iter().filter(|(name, _)| symbols.contains(name)).cloned().collect();
-    Ok(verify_values(source, converted, SEED, &VerifyOptions { dims, ..VerifyOptions::default() }, observe)?)
+    Ok(record(source, converted, SEED, &VerifyOptions { dims, ..VerifyOptions::default() })?)
 }
 
 /// The error of a verification that did not pass.

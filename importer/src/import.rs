@@ -67,7 +67,20 @@ pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
 
 fn import_file(path: &Path, options: &ImportOptions) -> Result<Imported> {
     let bytes = map(path, options)?;
-    from_bytes(bytes.as_slice(), path.parent(), options)
+    let format = detect_bytes(bytes.as_slice())?;
+    if !matches!(format, Format::KerasZip | Format::KerasHdf5) {
+        return from_bytes(bytes.as_slice(), path.parent(), options);
+    }
+    // Their weights are unpacked into memory of their own: pages of the file must not stay beside them.
+    drop(bytes);
+    without_signatures(format, options)?;
+    let open = || std::fs::File::open(path).map_err(|e| ImportError::io(path.display(), &e));
+    let model = keras::import(format, keras::Input::File(open()?), options)?;
+    finished(format, (model.graph, model.report, model.producer), options, || {
+        let mut digest = Sha256::new();
+        add_file(&mut digest, path)?;
+        Ok(hexadecimal(digest))
+    })
 }
 
 /// A whole file within the limits, mapped: what is not needed is not read.
@@ -89,18 +102,14 @@ pub(crate) fn read(path: &Path, options: &ImportOptions) -> Result<Vec<u8>> {
 
 fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> Result<Imported> {
     let format = detect_bytes(bytes)?;
-    if let (Some(name), true) = (&options.signature, format != Format::SavedModel) {
-        return Err(ImportError::invalid(format!("{format} has no signatures; those of a SavedModel can be chosen"))
-            .found(name)
-            .at_attribute("signature"));
-    }
-    let (graph, report, producer) = match format {
+    without_signatures(format, options)?;
+    let parts = match format {
         Format::Onnx => {
             let model = onnx::import(bytes, folder, options)?;
             (model.graph, model.report, model.producer)
         }
         Format::KerasZip | Format::KerasHdf5 | Format::KerasJson => {
-            let model = keras::import(format, bytes, options)?;
+            let model = keras::import(format, keras::Input::Bytes(bytes), options)?;
             (model.graph, model.report, model.producer)
         }
         Format::GraphDef => {
@@ -117,14 +126,53 @@ fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> R
         }
         other => return Err(not_imported(other)),
     };
+    finished(format, parts, options, || digest(format, bytes, folder))
+}
+
+/// Only a SavedModel has signatures to choose from.
+fn without_signatures(format: Format, options: &ImportOptions) -> Result<()> {
+    match &options.signature {
+        Some(name) if format != Format::SavedModel => {
+            Err(ImportError::invalid(format!("{format} has no signatures; those of a SavedModel can be chosen"))
+                .found(name)
+                .at_attribute("signature"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The sizes of symbolic dimensions bound, and the provenance beside the graph.
+fn finished(
+    format: Format,
+    (graph, report, producer): (Graph, Report, Option<String>),
+    options: &ImportOptions,
+    digest: impl FnOnce() -> Result<String>,
+) -> Result<Imported> {
     let bindings: Bindings = options.dims.iter().map(|(k, v)| (k.clone(), *v)).collect();
     let graph = if bindings.is_empty() || matches!(format, Format::Onnx | Format::GraphDef | Format::SavedModel) {
         graph
     } else {
         graph.bind(&bindings)?
     };
-    let sha256 = if options.no_digest { String::new() } else { digest(format, bytes, folder)? };
+    let sha256 = if options.no_digest { String::new() } else { digest()? };
     Ok(Imported { graph, report, provenance: Provenance { format, producer, file: None, sha256 } })
+}
+
+fn hexadecimal(digest: Sha256) -> String {
+    digest.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn add_file(digest: &mut Sha256, path: &Path) -> Result<()> {
+    let io = |e: std::io::Error| ImportError::io(path.display(), &e);
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut part = vec![0; 1 << 16];
+    loop {
+        let n = file.read(&mut part).map_err(io)?;
+        match part.get(..n) {
+            Some([]) | None => return Ok(()),
+            Some(read) => digest.update(read),
+        }
+    }
 }
 
 /// SHA-256 of the source: of the file, or of a SavedModel's graph and then its variables, file by file in the order of their names.
@@ -142,19 +190,9 @@ fn digest(format: Format, bytes: &[u8], folder: Option<&Path>) -> Result<String>
         }
         files.retain(|f| f.file_name().is_some_and(|n| n.to_string_lossy().starts_with("variables.")));
         files.sort();
-        for path in files {
-            let mut file = std::fs::File::open(&path).map_err(|e| io(&path, &e))?;
-            let mut part = vec![0; 1 << 16];
-            loop {
-                let n = file.read(&mut part).map_err(|e| io(&path, &e))?;
-                match part.get(..n) {
-                    Some([]) | None => break,
-                    Some(read) => digest.update(read),
-                }
-            }
-        }
+        files.iter().try_for_each(|path| add_file(&mut digest, path))?;
     }
-    Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hexadecimal(digest))
 }
 
 fn not_imported(format: Format) -> ImportError {

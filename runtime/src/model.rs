@@ -61,6 +61,10 @@ impl Model {
     pub fn new(graph: Graph) -> Self {
         Self { shared: Arc::new(Shared { graph, cache: PackCache::default() }) }
     }
+    /// The network, out of its model: nothing is copied when this is the last one that shares it.
+    pub fn into_graph(self) -> Graph {
+        Arc::try_unwrap(self.shared).map_or_else(|shared| shared.graph.clone(), |shared| shared.graph)
+    }
     /// The network.
     pub fn graph(&self) -> &Graph {
         &self.shared.graph

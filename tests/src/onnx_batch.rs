@@ -8,9 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use pocketnn::{Model, Options, Tensor};
+use pocketnn::{Model, Node, Op, Options, Tensor, passes};
 use pocketnn_importer::{ErrorKind, ImportOptions, Limits, onnx};
 use serde_json::{Value, json};
+
+use crate::serve;
 
 /// Why a case did not run.
 struct Failure {
@@ -36,11 +38,12 @@ fn failure(message: impl Into<String>) -> Failure {
     Failure { status: "error", message: message.into() }
 }
 
-/// Runs every case of a list and prints one line for each.
+/// Runs every case of a list and prints one line for each. Networks with convolutions are run optimised as well where a file is to tell of their
+/// transposes ([`serve::log_transposes`]).
 ///
 /// # Errors
 /// When the list cannot be read or a line of it is no JSON object.
-pub fn run(list: &Path, print: &mut dyn FnMut(&str)) -> Result<(), String> {
+pub fn run(list: &Path, transposes: Option<&Path>, print: &mut dyn FnMut(&str)) -> Result<(), String> {
     let text = fs::read_to_string(list).map_err(|e| format!("{}: {e}", list.display()))?;
     let seen: Arc<Mutex<String>> = Arc::default();
     let note = Arc::clone(&seen);
@@ -51,7 +54,7 @@ pub fn run(list: &Path, print: &mut dyn FnMut(&str)) -> Result<(), String> {
     }));
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
         let row: Value = serde_json::from_str(line).map_err(|e| format!("{}: {e}", list.display()))?;
-        let (status, message) = match catch_unwind(AssertUnwindSafe(|| case(&row))) {
+        let (status, message) = match catch_unwind(AssertUnwindSafe(|| case(&row, transposes))) {
             Ok(Ok(())) => ("ok", String::new()),
             Ok(Err(f)) => (f.status, f.message),
             Err(_) => ("panic", seen.lock().map(|t| t.clone()).unwrap_or_default()),
@@ -66,7 +69,7 @@ fn text<'r>(row: &'r Value, key: &str) -> Result<&'r str, Failure> {
     row[key].as_str().ok_or_else(|| failure(format!("the row has no `{key}`")))
 }
 
-fn case(row: &Value) -> Result<(), Failure> {
+fn case(row: &Value, transposes: Option<&Path>) -> Result<(), Failure> {
     let path = Path::new(text(row, "model")?);
     let bytes = fs::read(path).map_err(|e| failure(format!("{}: {e}", path.display())))?;
     let imported = onnx::import(&bytes, path.parent(), &ImportOptions::default())?;
@@ -79,6 +82,17 @@ fn case(row: &Value) -> Result<(), Failure> {
         let file = folder.join(format!("output_{i}.pb"));
         let bytes = onnx::write_value(&model.graph().value(*id).name, t, kind(&row["outputs"][i]))?;
         fs::write(&file, bytes).map_err(|e| failure(format!("{}: {e}", file.display())))?;
+    }
+    let convolves = |n: &Node| matches!(n.op, Op::Conv(_) | Op::ConvTranspose(_));
+    if let Some(log) = transposes
+        && model.graph().nodes().iter().any(convolves)
+    {
+        let (graph, _) = passes::optimize(model.graph().clone())?;
+        let mut session = Model::new(graph).session(&Options::default())?;
+        session.run_tensors(&inputs)?;
+        if let Some(plan) = session.plan() {
+            serve::log_transposes(log, plan, path).map_err(failure)?;
+        }
     }
     Ok(())
 }

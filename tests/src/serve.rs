@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use pocketnn::ops::elementwise::cast;
-use pocketnn::plan::interpret;
+use pocketnn::plan::{Plan, interpret};
 use pocketnn::{Graph, Model, Options, Tensor, passes};
 use pocketnn_importer::{ImportError, ImportOptions, import};
 use serde_json::Value;
@@ -21,7 +21,7 @@ use crate::npz;
 pub struct Way {
     /// By the interpreter, as they were imported; else optimised, by a session, as an app runs them.
     pub naive: bool,
-    /// A file that gets a line a request: the number of transposes left at run time, a tab, the model.
+    /// A file that gets a line a request: see [`log_transposes`].
     pub transposes: Option<PathBuf>,
 }
 
@@ -71,14 +71,23 @@ fn answer(request: &Value, way: &Way) -> Result<(), String> {
         let mut session = Model::new(graph).session(&Options::default()).map_err(|e| e.to_string())?;
         let outputs = session.run_tensors(&inputs).map_err(|e| e.to_string())?;
         if let (Some(file), Some(plan)) = (&way.transposes, session.plan()) {
-            let line = format!("{}\t{}\n", plan.transposes(), path(request, "model")?.display());
-            let open = std::fs::OpenOptions::new().create(true).append(true).open(file);
-            open.and_then(|mut f| f.write_all(line.as_bytes())).map_err(|e| e.to_string())?;
+            log_transposes(file, plan, &path(request, "model")?)?;
         }
         outputs
     };
     let named: Vec<(String, Tensor)> = names.into_iter().zip(outputs).collect();
     npz::write(&path(request, "outputs")?, &named)
+}
+
+/// Adds a line to a file: how many transposes a plan makes, how many convolutions, the model; parted by tabs.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn log_transposes(file: &Path, plan: &Plan, model: &Path) -> Result<(), String> {
+    let convolutions = plan.steps().iter().filter(|s| matches!(s.op, "Conv" | "ConvTranspose" | "QConv" | "QConvTranspose"));
+    let line = format!("{}\t{}\t{}\n", plan.transposes(), convolutions.count(), model.display());
+    let open = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    open.and_then(|mut f| f.write_all(line.as_bytes())).map_err(|e| e.to_string())
 }
 
 /// The arrays by name, else by position, in the model's element types.

@@ -1,7 +1,7 @@
 //! `.keras` archives: a zip with `config.json`, `metadata.json` and `model.weights.h5`.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
 
 use zip::ZipArchive;
 
@@ -9,15 +9,22 @@ use crate::error::{ImportError, Result};
 use crate::limits::{Budget, to_usize};
 
 /// An opened archive. Entries are read whole, each within the budget, whatever size the directory claims.
-pub struct Archive<'a> {
-    zip: ZipArchive<Cursor<&'a [u8]>>,
+pub struct Archive<'a, R> {
+    zip: ZipArchive<R>,
     budget: &'a Budget,
 }
 
-impl<'a> Archive<'a> {
-    /// Reads the directory.
+impl<'a> Archive<'a, Cursor<&'a [u8]>> {
+    /// Reads the directory of an archive in memory.
     pub fn open(bytes: &'a [u8], budget: &'a Budget) -> Result<Self> {
-        let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| broken(&e))?;
+        Self::read(Cursor::new(bytes), budget)
+    }
+}
+
+impl<'a, R: Read + Seek> Archive<'a, R> {
+    /// Reads the directory.
+    pub fn read(source: R, budget: &'a Budget) -> Result<Self> {
+        let zip = ZipArchive::new(source).map_err(|e| broken(&e))?;
         budget.entries(zip.len() as u64, "entries of the archive")?;
         Ok(Self { zip, budget })
     }

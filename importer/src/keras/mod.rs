@@ -37,6 +37,7 @@ mod weights;
 mod wrapper;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use pocketnn::{Graph, GraphBuilder, ValueId};
@@ -72,17 +73,45 @@ struct Writer {
 }
 
 /// Imports an archive, an HDF5 file or an architecture JSON.
-pub(crate) fn import(format: Format, bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
+pub(crate) fn import(format: Format, input: Input, options: &ImportOptions) -> Result<Imported> {
     let budget = Budget::new(options.limits.clone());
-    match format {
-        Format::KerasZip => archive(bytes, options, &budget),
-        Format::KerasHdf5 => whole_hdf5(bytes, options, &budget),
-        _ => architecture(bytes, options, &budget),
+    match (format, input) {
+        (Format::KerasZip, Input::Bytes(bytes)) => archive(Archive::open(bytes, &budget)?, options, &budget),
+        (Format::KerasZip, Input::File(file)) => {
+            archive(Archive::read(BufReader::new(file), &budget)?, options, &budget)
+        }
+        (Format::KerasHdf5, input) => whole_hdf5(input.whole()?, options, &budget),
+        (_, input) => architecture(&input.whole()?, options, &budget),
     }
 }
 
-fn archive(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imported> {
-    let mut archive = Archive::open(bytes, budget)?;
+/// What a model is read from. A file is read as far as needed, so that it is not in memory beside the weights.
+pub(crate) enum Input<'a> {
+    /// Bytes in memory.
+    Bytes(&'a [u8]),
+    /// A file whose length is within the limits.
+    File(std::fs::File),
+}
+
+impl Input<'_> {
+    fn whole(self) -> Result<Vec<u8>> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.to_vec()),
+            Self::File(mut file) => {
+                let mut bytes = Vec::new();
+                let read = file.metadata().and_then(|m| {
+                    let length = usize::try_from(m.len()).unwrap_or(usize::MAX);
+                    bytes.try_reserve_exact(length).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+                    file.read_to_end(&mut bytes)
+                });
+                read.map_err(|e| ImportError::io("the model", &e))?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+fn archive<R: Read + Seek>(mut archive: Archive<'_, R>, options: &ImportOptions, budget: &Budget) -> Result<Imported> {
     let config = json(&archive.text("config.json")?).map_err(|e| e.in_file("config.json"))?;
     let mut writer = Writer::default();
     if archive.has("metadata.json") {
@@ -98,8 +127,8 @@ fn archive(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imp
     convert(&config, Some(&file), &vocabularies, &writer, options, budget)
 }
 
-fn whole_hdf5(bytes: &[u8], options: &ImportOptions, budget: &Budget) -> Result<Imported> {
-    let file = File::open(bytes.to_vec(), budget)?;
+fn whole_hdf5(bytes: Vec<u8>, options: &ImportOptions, budget: &Budget) -> Result<Imported> {
+    let file = File::open(bytes, budget)?;
     let Some(config) = file.text("/", "model_config")? else {
         return Err(ImportError::invalid("the HDF5 file holds weights without an architecture")
             .help("give the architecture JSON as the model and this file as --weights, or put both into one folder"));

@@ -4,7 +4,8 @@
 //! for each axis; bicubic is Keys' with -0.5, renormalised at the border, with positions rounded to 1/1024 pixel as TensorFlow does.
 
 use pocketnn::ValueId;
-use pocketnn::ops::dense::Dense;
+use pocketnn::ops::dense::MatMul;
+use pocketnn::ops::movement::Reshape;
 use pocketnn::ops::resize::{Coordinates, NearestMode, Resize, ResizeMode};
 use serde_json::Value;
 
@@ -207,18 +208,26 @@ fn by_matrices(cx: &mut Cx<'_, '_>, x: ValueId, sizes: &[usize], name: &str, ant
             Some(f) => f.matrix(n, size),
         }
     };
-    let mut x = x;
+    // With channels innermost: neither a matrix times rows of pixels nor one times pixels moves an axis.
+    let mut x = cx.to_last(x, false)?;
     for (i, &size) in sizes.iter().enumerate() {
-        let axis = i.saturating_add(2);
+        let axis = i.saturating_add(1);
         let n = cx.known(x, axis)?;
         if n.max(1).saturating_mul(size) > 1 << 24 {
             return Err(ImportError::limits("a resampling beyond any image").at_attribute("interpolation"));
         }
         cx.lw.budget.made(&[n, size], 4, "weights of a resampling")?;
         let matrix = cx.constant("resample", &[size, n], weights(n, size))?;
-        let moved = cx.axis_to_end(x, axis)?;
-        let y = cx.op(Dense::default(), &[moved, matrix])?;
-        x = cx.axis_from_end(y, axis)?;
+        let rest: Vec<usize> = (axis.saturating_add(1)..=sizes.len()).map(|a| cx.known(x, a)).collect::<Result<_>>()?;
+        // Copied extents up to the axis, what is behind it as one row.
+        let kept = vec![0; axis.saturating_add(1)];
+        let rows: Vec<i64> = kept.iter().copied().chain([-1]).collect();
+        let rows = cx.lw.b.integers(&rows);
+        let flat = cx.op(Reshape::default(), &[x, rows])?;
+        let y = cx.op(MatMul::default(), &[matrix, flat])?;
+        let whole: Vec<i64> = kept.into_iter().chain(rest.into_iter().map(int)).chain([-1]).collect();
+        let whole = cx.lw.b.integers(&whole);
+        x = cx.op(Reshape::default(), &[y, whole])?;
     }
-    Ok(x)
+    cx.to_first(x, false)
 }

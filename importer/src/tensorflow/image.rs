@@ -1,6 +1,6 @@
 //! Resampling and colours of images.
 
-use pocketnn::ops::dense::Dense;
+use pocketnn::ops::dense::MatMul;
 use pocketnn::ops::elementwise::BinaryKind;
 use pocketnn::ops::reduce::ReduceKind;
 use pocketnn::ops::resize::{Coordinates, NearestMode, Resize, ResizeMode};
@@ -157,10 +157,15 @@ fn by_matrices<'m>(cx: &mut Node<'_, 'm>, weights: Weights) -> Result<Lowered<'m
         }
         cx.walker.cx.budget.made(&[n, size], 4, "weights of a resampling")?;
         let matrix = cx.floats(&[size, n], weights(i, n, size))?;
-        let perm: Vec<usize> = if i == 0 { vec![0, 3, 2, 1] } else { vec![0, 1, 3, 2] };
-        let moved = cx.transpose(x, &perm)?;
-        let y = cx.op(Dense::default(), &[moved.id, matrix], x.elem)?;
-        x = cx.transpose(y, &perm)?;
+        // A matrix times rows of pixels, then one times pixels: no axis moves.
+        x = if i == 0 {
+            let width = int(cx.known(x, 2)?);
+            let rows = cx.reshape(x, &[0, 0, -1])?;
+            let y = cx.op(MatMul::default(), &[matrix, rows.id], x.elem)?;
+            cx.reshape(y, &[0, 0, width, -1])?
+        } else {
+            cx.op(MatMul::default(), &[matrix, x.id], x.elem)?
+        };
     }
     one(x)
 }

@@ -1,6 +1,7 @@
 //! Verification of a conversion: the source graph, run by the naive interpreter, against the converted one, run as an app runs it.
 //!
-//! Both get the same seeded inputs ([`inputs`]). Values that have one name in both graphs are compared as they are computed; a value
+//! Both get the same seeded inputs ([`inputs`]). The source runs first and is recorded ([`record`]), so that a caller may let go of it
+//! before the converted one is packed for its run ([`Recorded::compare`]). Values that have one name in both graphs are compared; a value
 //! that the passes permuted (`name@perm`) is compared with the permuted source. The first one that differs by more than the
 //! tolerance is named. What the file keeps ([`Verification::to_json`]) is enough to repeat the run anywhere ([`repeat`]): seed,
 //! sizes, and for each output a digest of its bits and a few of its elements.
@@ -15,7 +16,7 @@ pub use sample::{MAX_SAMPLE_BYTES, Sample, SampleOutcome};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep::Lockstep;
+use lockstep::{Comparison, Recording};
 use pocketnn::{Bindings, ErrorKind, Graph, Model, Options, Tensor};
 
 use crate::error::{ImportError, Result};
@@ -27,7 +28,7 @@ pub struct VerifyOptions {
     pub tolerance: f64,
     /// Multiply-accumulates of one run above which symbolic dimensions get smaller sizes.
     pub max_macs: u64,
-    /// Bytes of intermediate values that are kept for the comparison; what comes after is not compared.
+    /// Bytes of intermediate values that are recorded for the comparison (in a temporary file, but for a few); what comes after is not compared.
     pub max_bytes: usize,
     /// Sizes of symbolic dimensions; others are chosen.
     pub dims: BTreeMap<String, usize>,
@@ -60,18 +61,70 @@ pub fn verify_values(
     options: &VerifyOptions,
     observe: &mut dyn FnMut(&Divergence),
 ) -> Result<Verification> {
-    let (dims, mut notes) = sizes(source, converted, options)?;
-    let mut result = compare(source, converted, seed, &dims, options, observe)?;
-    result.notes.append(&mut notes);
-    if let Some(second) = second_batch(source, &dims, options) {
-        let again = compare(source, converted, seed.wrapping_add(1), &second, options, &mut |_| {})?;
-        result.notes.push(format!("also with {}: largest difference {:.2e}", show(&second), again.max_relative()));
-        if !again.passed {
-            result.passed = false;
-            result.first_divergence = result.first_divergence.or(again.first_divergence);
-        }
+    record(source, converted, seed, options)?.compare(converted, observe)
+}
+
+/// What the naive run of a source graph gave.
+#[derive(Debug)]
+pub struct Recorded {
+    options: VerifyOptions,
+    notes: Vec<String>,
+    /// One run, or one with a batch of two behind it.
+    runs: Vec<Run>,
+}
+
+/// One naive run.
+#[derive(Debug)]
+struct Run {
+    seed: u64,
+    dims: BTreeMap<String, usize>,
+    macs: u64,
+    fed: Vec<Tensor>,
+    /// Names of the outputs.
+    names: Vec<String>,
+    recording: Recording,
+}
+
+/// Runs the source graph naively on seeded inputs of sizes that fit both graphs, and keeps what the converted graph computes, too.
+///
+/// # Errors
+/// When the source cannot be run on inputs of any size that was tried.
+pub fn record(source: &Graph, converted: &Graph, seed: u64, options: &VerifyOptions) -> Result<Recorded> {
+    let (dims, notes) = sizes(source, converted, options)?;
+    let second = second_batch(source, &dims, options).map(|dims| (seed.wrapping_add(1), dims));
+    let mut runs = Vec::new();
+    for (seed, dims) in std::iter::once((seed, dims)).chain(second) {
+        let bound = bind(source, &dims)?;
+        let fed = inputs::inputs(&bound, seed)?;
+        let names = bound.outputs().iter().map(|&v| bound.value(v).name.clone()).collect();
+        let recording = Recording::new(&bound, converted, &fed, options.max_bytes)?;
+        runs.push(Run { seed, dims, macs: bound.macs(), fed, names, recording });
     }
-    Ok(result)
+    Ok(Recorded { options: options.clone(), notes, runs })
+}
+
+impl Recorded {
+    /// Runs the converted graph on the same inputs and compares; tells `observe` of every value of the first run that was compared.
+    ///
+    /// # Errors
+    /// When the converted graph cannot be run, or has other outputs.
+    pub fn compare(self, converted: &Graph, observe: &mut dyn FnMut(&Divergence)) -> Result<Verification> {
+        let Self { options, mut notes, runs } = self;
+        let mut runs = runs.into_iter();
+        let first = runs.next().ok_or_else(|| ImportError::invalid("nothing was recorded"))?;
+        let mut result = compare(first, converted, &options, observe)?;
+        result.notes.append(&mut notes);
+        for run in runs {
+            let dims = show(&run.dims);
+            let again = compare(run, converted, &options, &mut |_| {})?;
+            result.notes.push(format!("also with {dims}: largest difference {:.2e}", again.max_relative()));
+            if !again.passed {
+                result.passed = false;
+                result.first_divergence = result.first_divergence.or(again.first_divergence);
+            }
+        }
+        Ok(result)
+    }
 }
 
 /// Runs a converted graph as it was run when it was verified, and compares with what was stored: equal bits, or elements within the
@@ -191,32 +244,30 @@ fn show(dims: &BTreeMap<String, usize>) -> String {
 }
 
 fn compare(
-    source: &Graph,
+    mut run: Run,
     converted: &Graph,
-    seed: u64,
-    dims: &BTreeMap<String, usize>,
     options: &VerifyOptions,
     observe: &mut dyn FnMut(&Divergence),
 ) -> Result<Verification> {
-    let bound = bind(source, dims)?;
-    let fed = inputs::inputs(&bound, seed)?;
-    let mut naive = Lockstep::new(&bound, converted, &fed, options.tolerance, options.max_bytes)?;
     let mut notes = Vec::new();
-    let outputs = observed(converted, dims, &fed, &mut naive, &mut notes)?;
-    let wanted = naive.finish()?;
-    naive.values.iter().for_each(observe);
-    if naive.skipped > 0 {
-        notes.push(format!("{} values beyond {} bytes were not compared", naive.skipped, options.max_bytes));
+    let mut comparison = Comparison::new(&mut run.recording, options.tolerance);
+    let outputs = observed(converted, &run.dims, &run.fed, &mut comparison, &mut notes)?;
+    comparison.values.iter().for_each(|(_, d)| observe(d));
+    let (compared, first) = (comparison.values.len(), comparison.first());
+    let Run { seed, dims, macs, names, recording, .. } = run;
+    if recording.skipped > 0 {
+        notes.push(format!("{} values beyond {} bytes were not compared", recording.skipped, options.max_bytes));
     }
+    let wanted = &recording.outputs;
     let mut result = Verification {
         seed,
-        dims: dims.clone(),
+        dims,
         tolerance: options.tolerance,
         passed: true,
-        macs: bound.macs(),
-        compared: naive.compared,
+        macs,
+        compared,
         outputs: Vec::new(),
-        first_divergence: naive.first.take().map(|f| f.1),
+        first_divergence: first,
         notes,
     };
     if wanted.len() != outputs.len() {
@@ -224,13 +275,13 @@ fn compare(
             .expected(wanted.len())
             .found(outputs.len()));
     }
-    for ((&v, want), y) in bound.outputs().iter().zip(&wanted).zip(&outputs) {
-        let mut record = OutputRecord::of(&bound.value(v).name, y);
+    for ((name, want), y) in names.iter().zip(wanted).zip(&outputs) {
+        let mut record = OutputRecord::of(name, y);
         let difference = record::difference(want, y);
         (record.max_abs, record.max_relative) = difference;
         result.passed &= difference.1 <= options.tolerance;
         if difference.1 > options.tolerance && result.first_divergence.is_none() {
-            let name = bound.value(v).name.clone();
+            let name = name.clone();
             result.first_divergence =
                 Some(Divergence { name, op: "Output".into(), max_abs: difference.0, max_relative: difference.1 });
         }
@@ -244,7 +295,7 @@ fn observed(
     converted: &Graph,
     dims: &BTreeMap<String, usize>,
     fed: &[Tensor],
-    naive: &mut Lockstep,
+    naive: &mut Comparison<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Tensor>> {
     let mut session = session(converted, dims)?;

@@ -107,8 +107,10 @@ fn compose(e: &mut Editor) {
 
 /// Cost of a transpose that moves memory.
 const PHYSICAL: u64 = 1000;
-/// Cost of one where the kernel before or behind it reads or writes either order: at an input, or beside an image in channel blocks.
+/// Cost of one at the border of the graph, where the first or last kernel reads or writes either order.
 const EDGE: u64 = 40;
+/// Cost of one inside, beside an image in channel blocks: no more work, but it parts what could be fused.
+const INNER: u64 = 60;
 /// Cost of one at the end of the graph that nothing writes in blocks: it moves memory, but nobody waits for it.
 const END: u64 = 400;
 /// Cost of one that moves nothing.
@@ -130,8 +132,15 @@ fn weight(e: &Editor, v: ValueId, shape: &[Dim], perm: &[usize], seen: bool) -> 
         return NOTHING;
     }
     match e.dtype(v) == DType::F32 {
-        true if first && (e.is_input(v) || blocks::wanted(e, v, perm)) => EDGE,
-        true if last && blocks::written(e, v) => EDGE,
+        true if first && e.is_input(v) => EDGE,
+        true if first && blocks::wanted(e, v, perm) => INNER,
+        true if last && blocks::written(e, v) => {
+            if seen {
+                EDGE
+            } else {
+                INNER
+            }
+        }
         true if last && seen => END,
         _ => PHYSICAL,
     }
