@@ -1,20 +1,21 @@
 //! A gang: pool threads that share the chunks of one parallel loop after another, without a pool call per loop.
 //!
 //! The leader is the thread that runs the session. It enters the pool once a run, at the first loop of several chunks: one job for each
-//! further thread. It publishes a loop by storing how many chunks remain; everyone, the leader included, claims chunks by decrementing that
-//! number. The leader waits for chunks in flight, not for members: one that is late, descheduled or never comes costs nothing, the others
-//! do its share. A member spins for the next loop for [`SPIN`], then sleeps until one comes. After the run it stays
+//! further thread. It publishes a loop by storing how many chunks remain in each thread's share of them; everyone, the leader included,
+//! claims chunks by decrementing such a number: those of its own share first, so that from one loop to the next a thread finds in its cache
+//! what it wrote itself, then those that others have not come to. The leader waits for chunks in flight, not for members: one that is late,
+//! descheduled or never comes costs nothing, the others do its share. A member spins for the next loop for [`SPIN`], then sleeps until one comes. After the run it stays
 //! for [`LINGER`], so that the next run finds it awake, and goes back to its pool: nothing runs between runs.
 //!
 //! Pools may be shared: by sessions, and by a leader that is itself a thread of the pool. Members that find no free thread start after the
 //! run, see that it is over, and leave.
 //!
-//! Why it is sound. `job` is written by the leader only while `remaining` is 0 and every claimed chunk is done. A member reads
-//! `job` only after it claimed a chunk: the claim (acquire) sees the leader's store to `remaining` (release) and so the job before
+//! Why it is sound. `job` is written by the leader only while every share is 0 and every claimed chunk is done. A member reads
+//! `job` only after it claimed a chunk: the claim (acquire) sees the leader's store to the share (release) and so the job before
 //! it, and until that chunk counts as done the leader neither returns (the closure lives) nor publishes another. Whether the number
 //! that a member decrements belongs to the loop it saw first or to a later one makes no difference: it reads the job afterwards.
 //!
-//! Why nobody oversleeps. A sleeper counts itself and then looks at `remaining`; the leader writes `remaining` and then looks at the
+//! Why nobody oversleeps. A sleeper counts itself and then looks at the shares; the leader writes the shares and then looks at the
 //! count, all in one total order: one of the two sees the other. The bell rings under the sleepers' lock, so it is heard.
 
 use pocketnn_kernels::isa::FlushDenormals;
@@ -47,8 +48,10 @@ struct Job {
 struct Padded<T>(T);
 
 struct Shared {
-    /// Chunks that nobody has claimed.
-    remaining: Padded<AtomicUsize>,
+    /// Chunks that nobody has claimed, of each thread's share: the leader's first.
+    shares: Box<[Padded<AtomicUsize>]>,
+    /// Which shares have a member; the leader's always has.
+    taken: Box<[AtomicBool]>,
     /// Chunks that have ended.
     done: Padded<AtomicUsize>,
     /// Members that are in their loop or on their way to it.
@@ -83,33 +86,41 @@ impl Drop for Done<'_> {
 }
 
 impl Shared {
-    /// Claims and runs one chunk; false when none is left.
-    fn work(&self) -> bool {
-        let mut left = self.remaining.0.load(Ordering::Relaxed);
-        loop {
-            if left == 0 {
-                return false;
-            }
-            match self.remaining.0.compare_exchange_weak(left, left - 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => left = now,
+    /// Claims and runs one chunk, of share `mine` if it has any; false when none is left.
+    fn work(&self, mine: usize) -> bool {
+        let parts = self.shares.len();
+        for share in (mine..parts).chain(0..mine) {
+            let left = &self.shares[share].0;
+            let mut seen = left.load(Ordering::Relaxed);
+            while seen > 0 {
+                match left.compare_exchange_weak(seen, seen - 1, Ordering::Acquire, Ordering::Relaxed) {
+                    Ok(_) => {
+                        let _done = Done(self);
+                        // SAFETY: a chunk is claimed and not done, so the job is published, unchanging, and its closure alive.
+                        let (body, chunks) = unsafe { (&*(*self.job.get()).body, (*self.job.get()).chunks) };
+                        body((share + 1) * chunks / parts - seen);
+                        return true;
+                    }
+                    Err(now) => seen = now,
+                }
             }
         }
-        let _done = Done(self);
-        // SAFETY: a chunk is claimed and not done, so the job is published, unchanging, and its closure alive.
-        let (body, chunks) = unsafe { (&*(*self.job.get()).body, (*self.job.get()).chunks) };
-        body(chunks - left);
-        true
+        false
+    }
+
+    /// Whether a chunk is unclaimed.
+    fn pending(&self) -> bool {
+        self.shares.iter().any(|s| s.0.load(Ordering::SeqCst) > 0)
     }
 
     /// The loop of a member.
-    fn member(&self) {
+    fn member(&self, mine: usize) {
         let _scope = FlushDenormals::new();
         let mut idle_since: Option<Instant> = None;
         while self.open.load(Ordering::SeqCst) || idle_since.is_some() {
             for _ in 0..LOOKS {
                 // The leader hears of a panic through `Done`; the pool must not.
-                let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+                let worked = catch_unwind(AssertUnwindSafe(|| self.work(mine)));
                 if worked.unwrap_or(true) {
                     idle_since = None;
                 }
@@ -125,6 +136,7 @@ impl Shared {
                 std::thread::yield_now();
             }
         }
+        self.taken[mine].store(false, Ordering::Relaxed);
         self.members.0.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -132,7 +144,7 @@ impl Shared {
     fn sleep(&self) {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        while self.open.load(Ordering::SeqCst) && self.remaining.0.load(Ordering::SeqCst) == 0 {
+        while self.open.load(Ordering::SeqCst) && !self.pending() {
             gate = self.bell.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
@@ -169,9 +181,15 @@ impl Drop for Run<'_> {
 
 impl Team {
     pub fn new(pool: Arc<rayon::ThreadPool>) -> Self {
+        let threads = pool.current_num_threads();
+        Self::with_helpers(pool, (threads - 1).min(crate::threads::available().saturating_sub(1)))
+    }
+
+    fn with_helpers(pool: Arc<rayon::ThreadPool>, helpers: usize) -> Self {
         let nothing: &'static Body<'static> = &|_| {};
         let shared = Shared {
-            remaining: Padded(AtomicUsize::new(0)),
+            shares: (0..=helpers).map(|_| Padded(AtomicUsize::new(0))).collect(),
+            taken: (0..=helpers).map(|i| AtomicBool::new(i == 0)).collect(),
             done: Padded(AtomicUsize::new(0)),
             members: Padded(AtomicUsize::new(0)),
             sleepers: AtomicUsize::new(0),
@@ -182,7 +200,6 @@ impl Team {
             job: UnsafeCell::new(Job { body: nothing, chunks: 0 }),
         };
         let threads = pool.current_num_threads();
-        let helpers = (threads - 1).min(crate::threads::available().saturating_sub(1));
         Self { pool, threads, helpers, shared: Arc::new(shared), busy: AtomicBool::new(false) }
     }
 
@@ -195,9 +212,11 @@ impl Team {
     /// Calls members that went back to the pool.
     fn call(&self, wanted: usize) {
         while self.shared.members.0.load(Ordering::Relaxed) < wanted {
-            self.shared.members.0.fetch_add(1, Ordering::Relaxed);
             let shared = self.shared.clone();
-            self.pool.spawn(move || shared.member());
+            // Fewer members than wanted, so some share has none.
+            let Some(mine) = shared.taken.iter().position(|t| !t.swap(true, Ordering::Relaxed)) else { break };
+            shared.members.0.fetch_add(1, Ordering::Relaxed);
+            self.pool.spawn(move || shared.member(mine));
         }
     }
 }
@@ -218,14 +237,17 @@ impl Parallel for Team {
         let body = unsafe { std::mem::transmute::<&Body<'_>, &Body<'static>>(body) };
         // SAFETY: no chunk remains and none is in flight, so nobody reads the job.
         unsafe { *shared.job.get() = Job { body, chunks } };
-        shared.remaining.0.store(chunks, Ordering::SeqCst);
+        let parts = shared.shares.len();
+        for (i, share) in shared.shares.iter().enumerate() {
+            share.0.store((i + 1) * chunks / parts - i * chunks / parts, Ordering::SeqCst);
+        }
         self.call(self.helpers.min(chunks - 1));
         shared.wake();
         // A panic in the leader's own chunk must not leave while members work on borrowed data.
-        let own = catch_unwind(AssertUnwindSafe(|| while shared.work() {}));
+        let own = catch_unwind(AssertUnwindSafe(|| while shared.work(0) {}));
         if own.is_err() {
-            while shared.remaining.0.load(Ordering::Relaxed) > 0 {
-                let _ = catch_unwind(AssertUnwindSafe(|| shared.work()));
+            while shared.pending() {
+                let _ = catch_unwind(AssertUnwindSafe(|| shared.work(0)));
             }
         }
         let mut looks = 0u32;
@@ -255,9 +277,7 @@ mod tests {
 
     /// A team that does not mind how many processors there are.
     fn team_in(pool: &Arc<rayon::ThreadPool>) -> Team {
-        let mut team = Team::new(pool.clone());
-        team.helpers = team.threads - 1;
-        team
+        Team::with_helpers(pool.clone(), pool.current_num_threads() - 1)
     }
 
     fn team(n: usize) -> Team {

@@ -8,6 +8,7 @@
 
 mod bodies;
 mod map;
+pub(crate) mod tile;
 
 pub use map::{Map, in_place, slices};
 

@@ -86,6 +86,8 @@ impl Spec {
 pub enum Order {
     /// Tiles lie in rows of `size[2]` positions.
     Rows,
+    /// Tiles take the positions as they come; those of the input lie side by side.
+    Flat,
     /// Tiles take the positions as they come; each row of a tile has its own address.
     Listed,
 }
@@ -117,8 +119,7 @@ impl Direct {
         if spec.x.is_flat(spec.size) && spec.y.is_flat(spec.size) && residual_is_flat {
             spec.size = [1, 1, positions];
         }
-        let order =
-            if rows_fill_tiles(spec.size[2], isa) || positions == spec.size[2] { Order::Rows } else { Order::Listed };
+        let order = order(&spec, isa);
         let steps: usize = weights.panels.iter().map(|p| p.inputs.len() * p.width).sum();
         let macs = steps * weights.channels.per_block * BLOCK * spec.taps.len() * positions * spec.images;
         let clear_tail = !spec.activation.keeps_zero() && !weights.channels.outputs.is_multiple_of(BLOCK);
@@ -157,8 +158,10 @@ impl Direct {
         let input = self.spec.x.image * 4;
         let mut slabs = input.div_ceil(SLAB).clamp(1, most.max(1));
         let (mut parts, mut wanted) = (1, 1);
-        if threads > 1 && self.macs >= SHARED_MACS {
-            wanted = (4 * threads).min(self.macs / CHUNK_MACS);
+        // Few positions leave the time to the weights, which come from far.
+        let work = self.macs + FLOAT_MACS * self.weights.data.len();
+        if threads > 1 && work >= SHARED_MACS {
+            wanted = (4 * threads).min(work / CHUNK_MACS);
             let missing = |units: usize| wanted.div_ceil(units.max(1));
             let groups = self.weights.panels.len().div_ceil(2).max(1);
             if self.weights.data.len() * 4 > input {
@@ -173,9 +176,11 @@ impl Direct {
 
 /// Bytes of input that a pass over all panels may touch.
 const SLAB: usize = 256 << 10;
+/// Multiply-adds in the time in which a float of weights comes from the third-level cache.
+const FLOAT_MACS: usize = 8;
 /// Multiply-adds worth a chunk of their own.
 const CHUNK_MACS: usize = 150_000;
-/// Multiply-adds worth sharing at all: with fewer, handing over and fetching from the other core's cache cost what it saves.
+/// Multiply-adds, or as much time, worth sharing at all: with fewer, handing over and fetching from the other core's cache cost what it saves.
 pub const SHARED_MACS: usize = 800_000;
 
 /// The cut of a convolution: units (image, slab, part), and chunks of neighbouring units.
@@ -189,12 +194,21 @@ pub struct Grid {
     pub chunks: usize,
 }
 
-/// True when rows of so many positions make full enough tiles. Sums of one row are a chain with the latency of a
-/// multiply-add, so a tile needs some four rows of two registers to keep the units busy.
-fn rows_fill_tiles(width: usize, isa: Isa) -> bool {
+/// The order of positions that fills tiles best. Sums of one row are a chain with the latency of a multiply-add, so a tile needs some
+/// four rows of two registers to keep the units busy; more rows share what a tile costs besides.
+fn order(spec: &Spec, isa: Isa) -> Order {
     let (most, _) = isa.dispatch(TileShape);
-    let tiles = width.div_ceil(most).max(1);
-    width / tiles >= 4 && !(most == 6 && width == 7)
+    let (width, positions) = (spec.size[2], spec.size.iter().product::<usize>());
+    let fill = |n: usize| n as f32 / n.div_ceil(most).max(1) as f32;
+    if positions == width {
+        Order::Rows
+    } else if spec.x.step[2] == BLOCK && spec.x.is_flat(spec.size) && fill(positions) > 1.1 * fill(width) {
+        Order::Flat
+    } else if fill(width) >= 4.0 && !(most == 6 && width == 7) {
+        Order::Rows
+    } else {
+        Order::Listed
+    }
 }
 
 /// Most rows of a tile of pairs of blocks, and whether two pairs are one tile.

@@ -4,7 +4,7 @@ use super::Residual;
 use super::direct::{Direct, Grid, Order, Walk};
 use super::pack::{PANEL, Panel};
 use crate::activation;
-use crate::gemm::tile::{Ahead, Even, LISTED, Listed, Rows, Run, multiply};
+use crate::gemm::tile::{Ahead, Even, LISTED, Listed, Near, Placed, Rows, Run, TALL, multiply};
 use crate::isa::{Isa, Kernel, Lanes, Simd};
 use crate::layout::{self, BLOCK};
 use crate::par::Parallel;
@@ -145,6 +145,9 @@ struct Common<'a> {
     ask: Ask,
 }
 
+/// Neighbouring pixels that are worth a call of the activation for each block.
+const LONG: usize = 28;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ask {
     /// The weights of the next panels.
@@ -161,12 +164,56 @@ struct Bases {
     r: *const f32,
 }
 
-/// Rows of a tile in the three tensors.
+/// Rows of a tile in the three tensors: distances from the bases.
 #[derive(Clone, Copy)]
-struct Strides<R> {
+struct Strides<'a, R> {
     x: R,
-    y: R,
-    r: R,
+    y: &'a [usize; TALL],
+    r: &'a [usize; TALL],
+}
+
+/// Positions in their order, and where they lie in the output and the residual, and in an input that is not walked as one row.
+struct Cursor<'a> {
+    size: [usize; 3],
+    walks: [&'a Walk; 3],
+    place: [usize; 3],
+    offsets: [usize; 3],
+}
+
+impl<'a> Cursor<'a> {
+    #[inline(always)]
+    fn new(size: [usize; 3], walks: [&'a Walk; 3], first: usize) -> Self {
+        let [_, h, w] = size;
+        let mut cursor = Self { size, walks, place: [first / (h * w), first / w % h, first % w], offsets: [0; 3] };
+        cursor.seek();
+        cursor
+    }
+    #[inline(always)]
+    fn seek(&mut self) {
+        for (offset, walk) in self.offsets.iter_mut().zip(self.walks) {
+            *offset = (0..3).map(|a| self.place[a] * walk.step[a]).sum();
+        }
+    }
+    /// The offsets of this position; goes to the next one.
+    #[inline(always)]
+    fn next(&mut self) -> [usize; 3] {
+        let here = self.offsets;
+        self.place[2] += 1;
+        if self.place[2] < self.size[2] {
+            for (offset, walk) in self.offsets.iter_mut().zip(self.walks) {
+                *offset += walk.step[2];
+            }
+        } else {
+            self.place[2] = 0;
+            self.place[1] += 1;
+            if self.place[1] == self.size[1] {
+                self.place[1] = 0;
+                self.place[0] += 1;
+            }
+            self.seek();
+        }
+        here
+    }
 }
 
 impl<'a> Strip<'a> {
@@ -201,10 +248,10 @@ impl<'a> Strip<'a> {
             blocks: panels[..NV].iter().map(|p| p.width).sum(),
             ask: if first && self.conv.pointwise { Ask::Rows } else { Ask::Weights },
         };
-        if self.conv.order == Order::Rows {
-            self.rows::<S, L, NV>(l, panel, &common, most);
-        } else {
-            self.listed::<S, L, NV>(l, panel, &common, most.min(LISTED));
+        match self.conv.order {
+            Order::Rows => self.rows::<S, L, NV>(l, panel, &common, most),
+            Order::Flat => self.listed::<S, L, NV, true>(l, panel, &common, most),
+            Order::Listed => self.listed::<S, L, NV, false>(l, panel, &common, most.min(LISTED)),
         }
     }
 
@@ -225,7 +272,8 @@ impl<'a> Strip<'a> {
     fn rows<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panel: &Panel, common: &Common<'_>, most: usize) {
         let (spec, r_walk) = (&self.conv.spec, &self.memory.r_walk);
         let (step, height) = ([spec.x.step[2], spec.y.step[2], r_walk.step[2]], spec.size[1].max(1));
-        let strides = Strides { x: Even(step[0]), y: Even(step[1]), r: Even(step[2]) };
+        let [y, r] = [step[1], step[2]].map(|step| std::array::from_fn(|m| m * step));
+        let strides = Strides { x: Even(step[0]), y: &y, r: &r };
         let count = self.columns.len();
         let tiles = count.div_ceil(most);
         let mut number = 0;
@@ -247,33 +295,45 @@ impl<'a> Strip<'a> {
             }
             if self.conv.clamp.is_none() || self.conv.clear_tail {
                 // SAFETY: the positions of this line.
-                unsafe { self.finish(panel, common.blocks, first, count, strides.y) };
+                unsafe { self.finish(panel, common.blocks, first, count, Even(step[1])) };
             }
         }
     }
 
+    /// Tiles of positions as they come; `FLAT` where those of the input lie side by side.
     #[inline(always)]
-    fn listed<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panel: &Panel, common: &Common<'_>, most: usize) {
-        let (spec, r_walk) = (&self.conv.spec, &self.memory.r_walk);
-        let [_, h, w] = spec.size;
+    fn listed<S: Simd, L: Lanes, const NV: usize, const FLAT: bool>(
+        &self,
+        l: L,
+        panel: &Panel,
+        common: &Common<'_>,
+        most: usize,
+    ) {
+        let spec = &self.conv.spec;
         let base = self.bases(panel, [0; 3]);
         let count = self.columns.len();
         let tiles = count.div_ceil(most);
+        let mut cursor = Cursor::new(spec.size, [&spec.x, &spec.y, &self.memory.r_walk], self.columns.start);
         for t in 0..tiles {
             let (first, end) = (self.columns.start + t * count / tiles, self.columns.start + (t + 1) * count / tiles);
-            let mut at = [[0; LISTED]; 3];
-            for i in first..end {
-                let place = [i / (h * w), i / w % h, i % w];
-                for (list, walk) in at.iter_mut().zip([&spec.x, &spec.y, r_walk]) {
-                    list[i - first] = (0..3).map(|a| place[a] * walk.step[a]).sum();
+            let (mut x, mut y, mut r) = ([0; LISTED], [0; TALL], [0; TALL]);
+            for i in 0..end - first {
+                let at = cursor.next();
+                if !FLAT {
+                    x[i] = at[0];
                 }
+                (y[i], r[i]) = (at[1], at[2]);
             }
-            let strides = Strides { x: Listed(&at[0]), y: Listed(&at[1]), r: Listed(&at[2]) };
             // SAFETY: the listed rows are positions of the geometry.
             unsafe {
-                any_tile::<S, L, _, NV>(l, end - first, common, base, strides, t);
+                if FLAT {
+                    let base = Bases { x: base.x.add(first * BLOCK), ..base };
+                    any_tile::<S, L, _, NV>(l, end - first, common, base, Strides { x: Near, y: &y, r: &r }, t);
+                } else {
+                    any_tile::<S, L, _, NV>(l, end - first, common, base, Strides { x: Listed(&x), y: &y, r: &r }, t);
+                }
                 if self.conv.clamp.is_none() || self.conv.clear_tail {
-                    self.finish(panel, common.blocks, base.y, end - first, strides.y);
+                    self.finish(panel, common.blocks, base.y, end - first, Placed(&y));
                 }
             }
         }
@@ -287,12 +347,19 @@ impl<'a> Strip<'a> {
     unsafe fn finish<R: Rows>(&self, panel: &Panel, blocks: usize, y: *mut f32, rows: usize, at: R) {
         let (conv, step) = (self.conv, self.conv.spec.y.block);
         let together = (1..rows).all(|m| at.at(m) == at.at(m - 1) + BLOCK);
-        for b in 0..if conv.clamp.is_none() { blocks } else { 0 } {
-            let (calls, len) = if together { (1, rows * BLOCK) } else { (rows, BLOCK) };
-            for m in 0..calls {
+        if conv.clamp.is_none() && together && rows >= LONG {
+            for b in 0..blocks {
                 // SAFETY: outputs of this chunk, which nobody else touches now.
-                let part = unsafe { std::slice::from_raw_parts_mut(y.add(b * step + at.at(m)), len) };
+                let part = unsafe { std::slice::from_raw_parts_mut(y.add(b * step + at.at(0)), rows * BLOCK) };
                 activation::in_place(conv.isa, &conv.spec.activation, part);
+            }
+        } else if conv.clamp.is_none() {
+            let mut list = [0; LONG];
+            for first in (0..rows).step_by(LONG) {
+                let list = &mut list[..LONG.min(rows - first)];
+                list.iter_mut().enumerate().for_each(|(m, a)| *a = at.at(first + m));
+                // SAFETY: outputs of this chunk, which nobody else touches now.
+                unsafe { activation::tile::pixels(conv.isa, &conv.spec.activation, y, list, blocks, step) };
             }
         }
         let channels = conv.weights.channels.outputs;
@@ -320,7 +387,7 @@ unsafe fn any_tile<S: Simd, L: Lanes, R: Rows, const NV: usize>(
     rows: usize,
     common: &Common<'_>,
     base: Bases,
-    strides: Strides<R>,
+    strides: Strides<'_, R>,
     number: usize,
 ) {
     // The constant condition keeps tiles that an instruction set never uses from being compiled.
@@ -353,7 +420,7 @@ unsafe fn tile<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
     l: L,
     common: &Common<'_>,
     base: Bases,
-    strides: Strides<R>,
+    strides: Strides<'_, R>,
     number: usize,
 ) {
     // SAFETY: as promised.
@@ -378,7 +445,7 @@ unsafe fn tile<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
         if !base.r.is_null() {
             for m in 0..MR {
                 for v in 0..NV {
-                    let r = base.r.add(strides.r.at(m) + v * common.r_next);
+                    let r = base.r.add(strides.r[m] + v * common.r_next);
                     sums[m][v] = l.add(sums[m][v], l.load_blocks(r, common.r_block[v]));
                 }
             }
@@ -393,7 +460,7 @@ unsafe fn tile<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
         }
         for m in 0..MR {
             for v in 0..NV {
-                let y = base.y.add(strides.y.at(m) + v * common.y_next);
+                let y = base.y.add(strides.y[m] + v * common.y_next);
                 l.store_blocks(y, common.y_block[v], sums[m][v]);
             }
         }

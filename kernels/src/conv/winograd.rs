@@ -192,6 +192,8 @@ pub struct Minimal {
 const GROUP: usize = 320 << 10;
 /// Fewest tiles that a pass over the weights should serve.
 const SERVED: usize = 28;
+/// Most threads that take whole groups.
+const MOST_LANES: usize = 16;
 
 impl Minimal {
     pub fn new(
@@ -294,17 +296,22 @@ impl Minimal {
         let memory = tile::Memory::new(self, x, y, residual);
         let par = if self.macs() < SHARED_MACS { &Serial } else { par };
         let len = self.group_len();
-        let lanes = par.threads().min(scratch.len() / len).min(self.groups);
+        let lanes = par.threads().min(scratch.len() / len).min(self.groups).min(MOST_LANES);
         if self.has_groups_for(lanes) {
-            let (next, scratch) = (AtomicUsize::new(0), crate::par::Shared::new(scratch));
+            // Each lane has a share of the groups and goes on with what is left of the others' shares.
+            let taken: [AtomicUsize; MOST_LANES] = std::array::from_fn(|_| AtomicUsize::new(0));
+            let scratch = crate::par::Shared::new(scratch);
             par.run(lanes, &|lane| {
                 let scratch = tile::lane(&scratch, lane, len);
-                loop {
-                    let group = next.fetch_add(1, Ordering::Relaxed);
-                    if group >= self.groups {
-                        break;
+                for share in (lane..lanes).chain(0..lane) {
+                    let (start, end) = (share * self.groups / lanes, (share + 1) * self.groups / lanes);
+                    loop {
+                        let group = start + taken[share].fetch_add(1, Ordering::Relaxed);
+                        if group >= end {
+                            break;
+                        }
+                        self.group(points, group, &memory, scratch, &Serial);
                     }
-                    self.group(points, group, &memory, scratch, &Serial);
                 }
             });
         } else {

@@ -7,6 +7,7 @@
 //! whatever the tile: the result's bits do not depend on `MR`, `NV` or the vector.
 
 use crate::isa::Lanes;
+use crate::layout::BLOCK;
 
 /// A stretch of the inner dimension: `len` neighbouring floats, `offset` floats after a row's base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +30,11 @@ pub trait Rows: Copy {
 #[derive(Clone, Copy)]
 pub struct Even(pub usize);
 
+/// Most rows of any tile.
+pub const TALL: usize = 14;
+
 impl Rows for Even {
-    const MOST: usize = 14;
+    const MOST: usize = TALL;
     #[inline(always)]
     fn at(&self, m: usize) -> usize {
         m * self.0
@@ -46,6 +50,30 @@ pub const LISTED: usize = 8;
 
 impl Rows for Listed<'_> {
     const MOST: usize = LISTED;
+    #[inline(always)]
+    fn at(&self, m: usize) -> usize {
+        self.0[m]
+    }
+}
+
+/// Rows that are neighbouring pixels of a channel block: their addresses take no registers.
+#[derive(Clone, Copy)]
+pub struct Near;
+
+impl Rows for Near {
+    const MOST: usize = TALL;
+    #[inline(always)]
+    fn at(&self, m: usize) -> usize {
+        m * BLOCK
+    }
+}
+
+/// Rows of which each has its place in memory.
+#[derive(Clone, Copy)]
+pub struct Placed<'a>(pub &'a [usize; TALL]);
+
+impl Rows for Placed<'_> {
+    const MOST: usize = TALL;
     #[inline(always)]
     fn at(&self, m: usize) -> usize {
         self.0[m]

@@ -86,7 +86,7 @@ impl Kernel for Chunk<'_> {
                         }
                     }
                 }
-                row.finish(rows);
+                row.finish(rows, bands == 1);
                 line += rows;
             }
         }
@@ -160,11 +160,16 @@ impl<'a> Row<'a> {
         rows: usize,
     ) {
         while count > 0 {
+            // Strips of nearly one length; sums of a short one would wait for each other.
+            let wanted = if const { S::WIDE } { count.div_ceil(count.div_ceil(7)) } else { count };
             // SAFETY: the vectors lie inside the rows.
             let taken = unsafe {
-                match count {
-                    7.. if const { S::WIDE } => self.column::<L, K, T, 7>(l, pixel, rows),
+                match wanted {
+                    7 if const { S::WIDE } => self.column::<L, K, T, 7>(l, pixel, rows),
+                    6 if const { S::WIDE } => self.column::<L, K, T, 6>(l, pixel, rows),
+                    5 if const { S::WIDE } => self.column::<L, K, T, 5>(l, pixel, rows),
                     4.. => self.column::<L, K, T, 4>(l, pixel, rows),
+                    3 if const { S::WIDE } => self.column::<L, K, T, 3>(l, pixel, rows),
                     2.. => self.column::<L, K, T, 2>(l, pixel, rows),
                     _ => self.column::<L, K, T, 1>(l, pixel, rows),
                 }
@@ -305,13 +310,16 @@ impl<'a> Row<'a> {
         P
     }
 
-    /// Activations that are not a clamp, on the rows that were stored just now, and zeros past the last channel.
-    fn finish(&self, rows: usize) {
+    /// Activations that are not a clamp, on the rows that were stored just now, and zeros past the last channel. `alone` when one chunk
+    /// has all rows of the block and so its halo.
+    fn finish(&self, rows: usize, alone: bool) {
         if self.conv.clamp.is_some() && self.tail == BLOCK {
             return;
         }
         let (width, row) = (self.conv.y.size[2] * BLOCK, self.conv.y.row_stride());
-        let (calls, len) = if width == row { (1, rows * width) } else { (rows, width) };
+        // What lies between the rows is halo: zeros, which stay so.
+        let joined = width == row || alone && !self.conv.clear_tail;
+        let (calls, len) = if joined { (1, (rows - 1) * row + width) } else { (rows, width) };
         for i in 0..calls {
             // SAFETY: rows of this chunk, which nobody else touches now.
             let part = unsafe { std::slice::from_raw_parts_mut(self.y.add(i * row), len) };
