@@ -3,6 +3,7 @@
 mod tile;
 
 use super::pack::ConvWeights;
+use super::direct::THREAD_POSITIONS;
 use super::{ConvDesc, Residual};
 use crate::activation::Activation;
 use crate::isa::Isa;
@@ -89,10 +90,20 @@ impl Depthwise {
     pub fn run(&self, x: &[f32], y: &mut [f32], residual: Residual<'_>, par: &dyn Parallel) {
         // Work is cut in bands of rows of one block; serially a band is all rows.
         let (lines, blocks) = (self.y.size[0] * self.y.size[1], self.y.n * self.y.blocks());
-        let macs = self.kernel.iter().product::<usize>() * self.y.positions() * blocks * BLOCK;
-        let wanted = if par.threads() > 1 { (4 * par.threads()).min(macs / CHUNK_MACS).max(1) } else { 1 };
-        let bands = wanted.div_ceil(blocks.max(1)).clamp(1, lines.max(1));
-        let chunks = if par.threads() > 1 { wanted.min(blocks * bands) } else { blocks.min(1) };
-        tile::run(self, self.isa, tile::Cut { bands, chunks }, x, y, residual, par);
+        let (macs, threads) = (self.kernel.iter().product::<usize>() * self.y.positions() * blocks * BLOCK, par.threads());
+        let mut cut = tile::Cut { bands: 1, by_band: false, chunks: blocks.min(1) };
+        if threads > 1 && macs >= threads * CHUNK_MACS && lines > 0 {
+            cut.chunks = (macs / CHUNK_MACS).min(4 * threads) / threads * threads;
+            // As the layers around it are cut: rows of every block for each thread, or, of small images, blocks.
+            cut.by_band = self.y.n == 1 && self.y.positions() >= THREAD_POSITIONS * threads && lines >= 4 * threads;
+            cut.bands = if cut.by_band {
+                // An even number of rows in most bands.
+                threads << (lines / (8 * threads)).max(1).ilog2().min(2)
+            } else {
+                cut.chunks.div_ceil(blocks).min(lines)
+            };
+            cut.chunks = cut.chunks.min(blocks * cut.bands);
+        }
+        tile::run(self, self.isa, cut, x, y, residual, par);
     }
 }

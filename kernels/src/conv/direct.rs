@@ -150,30 +150,41 @@ impl Direct {
     }
 
     /// How to cut the work for so many threads. A slab is a range of positions whose input stays in the second-level cache while all
-    /// panels pass over it; several threads want several chunks each, cut over panels when weights are the larger part.
+    /// panels pass over it; several threads want several chunks each.
     fn grid(&self, threads: usize) -> Grid {
         let [d, h, w] = self.spec.size;
         let (lines, columns) = if self.order == Order::Rows && d * h > 1 { (d * h, 1) } else { (1, w * d * h) };
-        let most = lines * columns.div_ceil(14);
-        let input = self.spec.x.image * 4;
-        let mut slabs = input.div_ceil(SLAB).clamp(1, most.max(1));
-        let (mut parts, mut wanted) = (1, 1);
+        let most = (lines * columns.div_ceil(14)).max(1);
+        let slabs = (self.spec.x.image * 4).div_ceil(SLAB).clamp(1, most);
+        let images = self.spec.images;
+        let whole = Grid { slabs, parts: 1, by_part: false, chunks: 1 };
         // Few positions leave the time to the weights, which come from far.
         let work = self.macs + FLOAT_MACS * self.weights.data.len();
-        if threads > 1 && work >= SHARED_MACS {
-            wanted = (4 * threads).min(work / CHUNK_MACS);
-            let missing = |units: usize| wanted.div_ceil(units.max(1));
-            let groups = self.weights.panels.len().div_ceil(2).max(1);
-            if self.weights.data.len() * 4 > input {
-                parts = missing(self.spec.images * slabs).min(groups);
-            }
-            slabs = (slabs * missing(self.spec.images * slabs * parts)).min(most).max(1);
-            parts = (parts * missing(self.spec.images * slabs * parts)).min(groups);
+        if threads <= 1 || work < SHARED_MACS {
+            return whole;
         }
-        Grid { slabs, parts, chunks: wanted.min(self.spec.images * slabs * parts) }
+        let wanted = (work / CHUNK_MACS).clamp(threads, 4 * threads) / threads * threads;
+        // Each thread takes rows that it, or its neighbour, wrote in the layer before, or, of small images, a part of the weights.
+        let missing = |units: usize| wanted.div_ceil(units.max(1));
+        let groups = self.weights.panels.len().div_ceil(2).max(1);
+        let by_part = lines * columns < THREAD_POSITIONS * threads;
+        let (slabs, parts) = if images % threads == 0 {
+            (slabs, missing(images * slabs).min(groups))
+        } else if by_part {
+            let parts = wanted.min(groups);
+            // Halves of a part that no thread has for itself.
+            let halves = if images == 1 && parts % threads != 0 { threads } else { 1 };
+            ((slabs * missing(images * slabs * parts)).max(halves).min(most), parts)
+        } else {
+            let slabs = (slabs * missing(images * slabs)).next_multiple_of(threads).min(most);
+            (slabs, missing(images * slabs).min(groups))
+        };
+        Grid { slabs, parts, by_part, chunks: wanted.min(images * slabs * parts) }
     }
 }
 
+/// Positions a thread that are worth cutting an image by positions.
+pub const THREAD_POSITIONS: usize = 256;
 /// Bytes of input that a pass over all panels may touch.
 const SLAB: usize = 256 << 10;
 /// Multiply-adds in the time in which a float of weights comes from the third-level cache.
@@ -190,6 +201,8 @@ pub struct Grid {
     pub slabs: usize,
     /// Ranges of panels.
     pub parts: usize,
+    /// Units are counted part by part, else slab by slab.
+    pub by_part: bool,
     /// What the parallel loop is asked for.
     pub chunks: usize,
 }

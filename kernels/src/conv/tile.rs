@@ -40,7 +40,7 @@ pub fn run(work: &Work<'_>, isa: Isa, x: &[f32], y: &mut [f32], residual: Residu
         Residual::Output => (out.cast_const(), spec.y),
     };
     let memory = Memory { x: x.as_ptr(), y: out, r, r_walk };
-    let (Grid { slabs, parts, chunks }, memory) = (work.grid, &memory);
+    let (Grid { slabs, parts, chunks, .. }, memory) = (work.grid, &memory);
     let units = spec.images * slabs * parts;
     par.run(chunks, &|i| {
         let units = i * units / chunks..(i + 1) * units / chunks;
@@ -68,9 +68,10 @@ impl Chunk<'_> {
     /// All tiles of a range of panels over a range of positions.
     #[inline(always)]
     fn unit<S: Simd>(&self, s: S, unit: usize) {
-        let Grid { slabs, parts, .. } = self.work.grid;
+        let Grid { slabs, parts, by_part, .. } = self.work.grid;
         let (conv, panels) = (self.work.conv, &self.work.conv.weights.panels);
-        let (part, slab, image) = (unit % parts, unit / parts % slabs, unit / parts / slabs);
+        let image = unit / (parts * slabs);
+        let (part, slab) = if by_part { (unit / slabs % parts, unit % slabs) } else { (unit % parts, unit / parts % slabs) };
         // Panels are given out in pairs, which one tile of wide registers takes together.
         let pairs = panels.len().div_ceil(2);
         let mine = 2 * (part * pairs / parts)..(2 * ((part + 1) * pairs / parts)).min(panels.len());

@@ -16,6 +16,8 @@ use crate::par::Parallel;
 pub struct Cut {
     /// Ranges of rows of a block.
     pub bands: usize,
+    /// Chunks are counted band by band, else block by block.
+    pub by_band: bool,
     /// Chunks, each some bands.
     pub chunks: usize,
 }
@@ -57,12 +59,13 @@ impl Kernel for Chunk<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Cut { bands, chunks } = self.cut;
+        let Cut { bands, by_band, chunks } = self.cut;
         let (conv, y) = (self.conv, &self.conv.y);
         let all = y.n * y.blocks() * bands;
         let lines = y.size[0] * y.size[1];
         for unit in self.index * all / chunks..(self.index + 1) * all / chunks {
-            let (block, band) = (unit / bands, unit % bands);
+            let blocks = y.n * y.blocks();
+            let (block, band) = if by_band { (unit % blocks, unit / blocks) } else { (unit / bands, unit % bands) };
             if band == 0 {
                 let base = block * y.block_len();
                 // SAFETY: the halo of a block, which only this chunk touches.
