@@ -2,8 +2,8 @@
 
 mod tile;
 
-use super::pack::ConvWeights;
 use super::direct::THREAD_POSITIONS;
+use super::pack::ConvWeights;
 use super::{ConvDesc, Residual};
 use crate::activation::Activation;
 use crate::isa::Isa;
@@ -90,7 +90,8 @@ impl Depthwise {
     pub fn run(&self, x: &[f32], y: &mut [f32], residual: Residual<'_>, par: &dyn Parallel) {
         // Work is cut in bands of rows of one block; serially a band is all rows.
         let (lines, blocks) = (self.y.size[0] * self.y.size[1], self.y.n * self.y.blocks());
-        let (macs, threads) = (self.kernel.iter().product::<usize>() * self.y.positions() * blocks * BLOCK, par.threads());
+        let (macs, threads) =
+            (self.kernel.iter().product::<usize>() * self.y.positions() * blocks * BLOCK, par.threads());
         let mut cut = tile::Cut { bands: 1, by_band: false, chunks: blocks.min(1) };
         if threads > 1 && macs >= threads * CHUNK_MACS && lines > 0 {
             cut.chunks = (macs / CHUNK_MACS).min(4 * threads) / threads * threads;

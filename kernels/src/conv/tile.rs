@@ -71,7 +71,8 @@ impl Chunk<'_> {
         let Grid { slabs, parts, by_part, .. } = self.work.grid;
         let (conv, panels) = (self.work.conv, &self.work.conv.weights.panels);
         let image = unit / (parts * slabs);
-        let (part, slab) = if by_part { (unit / slabs % parts, unit % slabs) } else { (unit % parts, unit / parts % slabs) };
+        let (part, slab) =
+            if by_part { (unit / slabs % parts, unit % slabs) } else { (unit % parts, unit / parts % slabs) };
         // Panels are given out in pairs, which one tile of wide registers takes together.
         let pairs = panels.len().div_ceil(2);
         let mine = 2 * (part * pairs / parts)..(2 * ((part + 1) * pairs / parts)).min(panels.len());
