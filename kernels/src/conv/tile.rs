@@ -314,6 +314,9 @@ impl<'a> Strip<'a> {
         let spec = &self.conv.spec;
         let base = self.bases(panel, [0; 3]);
         let count = self.columns.len();
+        if count == 0 {
+            return;
+        }
         let tiles = count.div_ceil(most);
         let mut cursor = Cursor::new(spec.size, [&spec.x, &spec.y, &self.memory.r_walk], self.columns.start);
         for t in 0..tiles {
