@@ -35,6 +35,8 @@ pub struct Times {
     pub cpu: f64,
     /// What the first run gave.
     pub outputs: Vec<Tensor>,
+    /// Bytes that [`pocketnn::Model::settle`] moved after the first run, and the milliseconds it took.
+    pub settled: (usize, f64),
 }
 
 impl Times {
@@ -47,7 +49,7 @@ impl Times {
         json!({
             "load_ms": round(load), "first_ms": round(self.first), "n": self.sorted.len(), "median_ms": round(self.quantile(0.5)),
             "p10_ms": round(self.quantile(0.1)), "p90_ms": round(self.quantile(0.9)), "min_ms": round(self.quantile(0.0)),
-            "cpu_ms": round(self.cpu), "peak_rss_kb": peak_rss_kb(), "version": env!("CARGO_PKG_VERSION"),
+            "cpu_ms": round(self.cpu), "settle_ms": round(self.settled.1), "peak_rss_kb": peak_rss_kb(), "version": env!("CARGO_PKG_VERSION"),
         })
     }
 }
@@ -73,7 +75,7 @@ pub fn milliseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// First run, warm-up (at least two runs and 0.2 s, at most 50), then timed runs.
+/// First run, [`pocketnn::Model::settle`], warm-up (at least two runs and 0.2 s, at most 50), then timed runs.
 ///
 /// # Errors
 /// When a run fails.
@@ -83,6 +85,8 @@ pub fn measure(session: &mut Session<'_>, inputs: &[Tensor], patience: &Patience
     let found = session.run(&views)?;
     let first = milliseconds(start);
     let outputs = found.iter().map(View::to_tensor).collect::<pocketnn::Result<Vec<_>>>()?;
+    let start = Instant::now();
+    let settled = (session.model().settle(), milliseconds(start));
     let (start, mut warm) = (Instant::now(), 0);
     while warm < 2 || (warm < 50 && start.elapsed() < Duration::from_millis(200)) {
         session.run(&views)?;
@@ -101,7 +105,7 @@ pub fn measure(session: &mut Session<'_>, inputs: &[Tensor], patience: &Patience
     }
     let cpu = cpu.elapsed().as_secs_f64() * 1e3 / sorted.len() as f64;
     sorted.sort_by(f64::total_cmp);
-    Ok(Times { first, sorted, cpu, outputs })
+    Ok(Times { first, sorted, cpu, outputs, settled })
 }
 
 #[cfg(test)]

@@ -169,6 +169,16 @@ impl Tensor {
         let bytes = bytes.ok_or_else(|| Error::argument("the tensor is shared or has another type"))?;
         Ok(crate::format::map::cast_mut(&mut bytes.as_mut_slice()[start..start + len * size_of::<T>()]))
     }
+    /// True for a constant in a mapped file.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(&*self.data, Bytes::Mapped(_))
+    }
+    /// Asks the system for the memory of a mapped constant at once, not page by page.
+    pub(crate) fn fetch(&self) {
+        if let Bytes::Mapped(m) = &*self.data {
+            crate::format::map::fetch(m, self.start, self.byte_len());
+        }
+    }
     /// Lets the system take back the memory of a mapped constant; it is read from the file again when it is asked for.
     pub(crate) fn release(&self) {
         if let Bytes::Mapped(m) = &*self.data {

@@ -84,7 +84,8 @@ fn answer(request: &Value, way: &Way) -> Result<(), String> {
 /// # Errors
 /// When the file cannot be written.
 pub fn log_transposes(file: &Path, plan: &Plan, model: &Path) -> Result<(), String> {
-    let convolutions = plan.steps().iter().filter(|s| matches!(s.op, "Conv" | "ConvTranspose" | "QConv" | "QConvTranspose"));
+    let convolutions =
+        plan.steps().iter().filter(|s| matches!(s.op, "Conv" | "ConvTranspose" | "QConv" | "QConvTranspose"));
     let line = format!("{}\t{}\t{}\n", plan.transposes(), convolutions.count(), model.display());
     let open = std::fs::OpenOptions::new().create(true).append(true).open(file);
     open.and_then(|mut f| f.write_all(line.as_bytes())).map_err(|e| e.to_string())

@@ -146,3 +146,30 @@ fn planned_networks_have_no_interpreted_steps_and_no_transposes() {
         assert!(plan.arena_bytes() >= plan.arena_lower_bound());
     }
 }
+
+#[test]
+fn a_settled_model_computes_the_same_bits_and_settles_once() {
+    let mut b = pocketnn::GraphBuilder::new("large");
+    let x = b.input("x", pocketnn::DType::F32, [1, 1280, 4, 4].map(pocketnn::Dim::from));
+    let w = b.constant("w", noise(&[1024, 1280, 1, 1], 5).unwrap());
+    let y = b.conv(x, w, None, pocketnn::ops::conv::Conv::default(), "conv").unwrap();
+    b.output(y);
+    let graph = plan::pack(passes::optimize(b.finish().unwrap()).unwrap().0, &pocketnn::dim::Bindings::new()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large.pnn");
+    format::save(&graph, &path).unwrap();
+    let model = Model::open(&path).unwrap();
+    let input = [noise(&[1, 1280, 4, 4], 9).unwrap()];
+    let mut session = model.session(&Options::default()).unwrap();
+    let before = session.run_tensors(&input).unwrap();
+    let moved = model.settle();
+    // Nothing where the system has no huge pages, else all weights.
+    assert!(moved == 0 || moved == 4 * 1024 * 1280, "{moved} bytes");
+    assert_eq!(model.settle(), 0);
+    let mut later = model.session(&Options::default()).unwrap();
+    for s in [&mut session, &mut later] {
+        assert!(s.run_tensors(&input).unwrap()[0].same_bits(&before[0]));
+    }
+    let small = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/mnist/digits.pnn")).unwrap();
+    assert_eq!(small.settle(), 0);
+}

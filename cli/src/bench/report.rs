@@ -86,6 +86,10 @@ impl Measured {
             "open {:.2} ms, session {:.2} ms, first inference {:.2} ms: {ready:.2} ms from the file to the first result",
             load.open, load.session, self.times.first
         );
+        if let (bytes @ 1.., ms) = self.times.settled {
+            let _ =
+                writeln!(text, "after it {:.1} MB of weights moved to huge pages in {ms:.2} ms", bytes as f64 / 1e6);
+        }
         text
     }
 

@@ -84,7 +84,7 @@ impl OwnedBytes {
         let memory = match pages {
             Some(pages) => {
                 #[cfg(target_os = "linux")]
-                if len >= 4 * PAGES {
+                if len >= 2 * PAGES {
                     // Where the system has no huge pages, small ones serve.
                     drop(pages.advise(memmap2::Advice::HugePage));
                 }
@@ -159,6 +159,14 @@ pub fn release(map: &memmap2::Mmap, start: usize, len: usize) {
     }
     #[cfg(not(unix))]
     let _ = map;
+}
+
+/// Maps the pages of a part of a mapped file that will be read now. Where the system cannot, reading does it page by page.
+pub fn fetch(map: &memmap2::Mmap, start: usize, len: usize) {
+    #[cfg(target_os = "linux")]
+    drop(map.advise_range(memmap2::Advice::PopulateRead, start, len));
+    #[cfg(not(target_os = "linux"))]
+    let _ = (map, start, len);
 }
 
 /// Maps a file for reading.

@@ -13,7 +13,7 @@ use pocketnn_kernels::gemm::DenseForm;
 use pocketnn_kernels::isa::Isa;
 use pocketnn_kernels::layout::BLOCK;
 use serde_json::{Map, Value, json};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A packed form. What it does not say follows from the constant's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -329,21 +329,22 @@ fn owned<T: Element>(x: &[T]) -> OwnedBytes {
     bytes
 }
 
-/// Packed elements as a kernel keeps them.
+/// Packed elements as a kernel keeps them: where they were stored, or in a copy once there is one.
 pub(crate) struct Kept<T> {
     tensor: Tensor,
+    copy: Arc<OnceLock<Tensor>>,
     element: std::marker::PhantomData<T>,
 }
 
 impl<T: Element> Kept<T> {
-    /// `None` when the elements are not of type `T`.
-    pub fn new(tensor: &Tensor) -> Option<Self> {
-        (tensor.dtype() == T::DTYPE).then(|| Self { tensor: tensor.clone(), element: std::marker::PhantomData })
+    /// `None` when the elements are not of type `T`. What `copy` will hold must be equal.
+    pub fn new(tensor: &Tensor, copy: Arc<OnceLock<Tensor>>) -> Option<Self> {
+        (tensor.dtype() == T::DTYPE).then(|| Self { tensor: tensor.clone(), copy, element: std::marker::PhantomData })
     }
 }
 
 impl<T: Element> AsRef<[T]> for Kept<T> {
     fn as_ref(&self) -> &[T] {
-        super::map::cast(self.tensor.bytes())
+        super::map::cast(self.copy.get().unwrap_or(&self.tensor).bytes())
     }
 }

@@ -30,6 +30,7 @@ mod interpret;
 mod layout;
 pub mod memory;
 mod pack;
+mod resident;
 mod split;
 mod step;
 

@@ -2,6 +2,7 @@
 
 use super::arena::Io;
 use super::format::{Format, Halo, Placement, geometry};
+use super::resident::Resident;
 use crate::format::packed::{Form, Kept};
 use crate::ops::infer::ValueType;
 use crate::{Element, Error, Graph, Node, Result, Tensor, Tuning, ValueId};
@@ -85,7 +86,10 @@ impl From<Compute> for Lowered {
 
 /// Weights packed once and shared by all plans of a model: for other sizes and threads nothing is packed again.
 #[derive(Default)]
-pub struct PackCache(Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>);
+pub struct PackCache {
+    packed: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    resident: Resident,
+}
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug)]
@@ -208,7 +212,7 @@ impl LowerCx<'_> {
         if found != form {
             return None;
         }
-        Some(Packed::Kept(Arc::new(Kept::<T>::new(numbers)?)))
+        Some(Packed::Kept(Arc::new(Kept::<T>::new(numbers, self.cache.resident.of(numbers))?)))
     }
     /// Something packed from constant inputs, made once for a model and this key. The key must name everything the packed form depends
     /// on besides the constants themselves: the algorithm and its geometry.
@@ -245,10 +249,14 @@ impl LowerCx<'_> {
 }
 
 impl PackCache {
+    /// Copies the packed constants of a mapped file to huge pages; gives the number of bytes.
+    pub fn settle(&self, graph: &Graph) -> usize {
+        self.resident.settle(graph)
+    }
     fn get(&self, key: &str) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned()
+        self.packed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned()
     }
     fn put(&self, key: String, value: Arc<dyn Any + Send + Sync>) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key, value);
+        self.packed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key, value);
     }
 }

@@ -102,7 +102,7 @@ fn pack<T: Element>(w: &Tensor, image: Option<(usize, usize)>) -> Result<Packed<
 }
 
 fn numbers<T: Element>(packed: &Tensor) -> Result<Packed<T>> {
-    let kept = packed.stored().and_then(|(_, n)| Kept::<T>::new(n));
+    let kept = packed.stored().and_then(|(_, n)| Kept::<T>::new(n, Arc::default()));
     kept.map(|k| Packed::Kept(Arc::new(k))).ok_or_else(|| Error::graph("input 1: expected packed weights"))
 }
 
