@@ -18,6 +18,10 @@ EXPLAINED = {"channels_first/flatten_dense", "activation/softplus_big"}
 TFLITE = "tflite,tflite_dr,tflite_dyn,tflite_f16,tflite_int16x8,tflite_int8,tflite_int8io"
 # Plans of convolutional networks make no transposition, but for these: how many, of what, and why.
 TRANSPOSES = {
+    "dtype/conv_bn_float64/*": (2, "f64 has no kernels: its convolution is interpreted, with channels first"),
+    "recurrent/conv_lstm_dense/*": (1, "the LSTM behind the convolution steps through time, which is brought to the front"),
+    "recurrent/td_*/*": (1, "the recurrent layer behind the convolution steps through time, which is brought to the front"),
+    "recurrent/convlstm*/*": (1, "the graph itself brings time to the front, to cut the images of a sequence apart"),
 }
 
 

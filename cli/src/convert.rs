@@ -83,10 +83,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let mut loaded = loaded;
     let model = std::mem::replace(&mut loaded.model, Model::new(Graph::default()));
+    // Outlives the graph that is mapped from it.
+    let mut file = None;
     let mut graph = model.into_graph();
     let imported_nodes = loaded.imported.as_ref().map_or(graph.nodes().len(), |g| g.nodes().len());
     let mut found = Found { imported_nodes, ..Found::default() };
-    let written = write(&args, &mut loaded, &mut graph, &mut found);
+    let written = write(&args, &mut loaded, &mut graph, &mut file, &mut found);
     if let Some(path) = &args.report {
         let page = page(&args, &loaded, &graph, &found, written.as_ref().err());
         files::write_bytes(path, page.html().as_bytes())?;
@@ -106,17 +108,48 @@ fn refuse_same(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Verifies and writes. No more than two copies of the weights are in memory at any time: the source goes before the converted graph is packed,
-/// and constants are packed and unpacked one by one.
-fn write(args: &Args, loaded: &mut Loaded, graph: &mut Graph, found: &mut Found) -> Result<(), Failure> {
+/// Constants from which a graph is verified out of a file.
+const LARGE: usize = 16 << 20;
+
+/// A file that is removed when it is no longer needed.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What cannot be removed is left behind.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The graph as an app opens it: where it is large, mapped from a file beside the output, so that its constants are not in memory beside their packed
+/// forms.
+fn as_opened(args: &Args, graph: Graph) -> Result<(Graph, Option<Temporary>), Failure> {
+    let constant = |v: &pocketnn::graph::Value| v.fact.constant.as_ref().map_or(0, pocketnn::Tensor::byte_len);
+    if graph.values().iter().map(constant).sum::<usize>() < LARGE {
+        return Ok((graph, None));
+    }
+    let name = format!(".{}.{}.unverified", name(&args.output), std::process::id());
+    let file = Temporary(args.output.with_file_name(name));
+    pocketnn::format::save(&graph, &file.0)?;
+    drop(graph);
+    Ok((Model::open(&file.0)?.into_graph(), Some(file)))
+}
+
+/// Verifies and writes. The source goes before the converted graph is packed to be run.
+fn write(
+    args: &Args,
+    loaded: &mut Loaded,
+    graph: &mut Graph,
+    file: &mut Option<Temporary>,
+    found: &mut Found,
+) -> Result<(), Failure> {
     if !args.no_verify {
         let source = loaded.imported.take();
         let recorded = verify::record_source(source.as_ref().unwrap_or(graph), graph, &args.model)?;
         drop(source);
         let _progress = Progress::unknown("verifying");
-        *graph = pocketnn::plan::pack(std::mem::take(graph), &args.model.bindings())?;
+        (*graph, *file) = as_opened(args, std::mem::take(graph))?;
         let verification = recorded.compare(graph, &mut |d| found.values.push(d.clone()))?;
-        *graph = pocketnn::plan::unpack(std::mem::take(graph))?;
         let verification = found.verification.insert(verification);
         verify::check(verification).map_err(|e| e.help("nothing was written; --no-verify writes it all the same"))?;
     }

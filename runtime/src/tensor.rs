@@ -131,20 +131,6 @@ impl Tensor {
             items: Items::None,
         })
     }
-    /// The same constant with its elements in logical order, where it is stored in a packed form.
-    pub(crate) fn unpacked(self) -> Result<Self> {
-        let Bytes::Packed(p) = &*self.data else { return Ok(self) };
-        if p.shape() != self.shape || self.dtype != p.stored().dtype {
-            return Ok(self);
-        }
-        match (p.source(), self.dtype) {
-            (Some(source), _) => Ok(source.clone()),
-            (None, DType::F32) => Self::new(&self.shape, p.unpacked::<f32>()),
-            (None, DType::F16) => Self::new(&self.shape, p.unpacked::<half::f16>()),
-            (None, DType::BF16) => Self::new(&self.shape, p.unpacked::<half::bf16>()),
-            _ => Ok(self.clone()),
-        }
-    }
     /// The packed form and its elements, when the constant is stored in one and still has the shape it was packed with.
     pub fn stored(&self) -> Option<(Form, &Tensor)> {
         match &*self.data {

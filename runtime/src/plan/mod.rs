@@ -37,7 +37,7 @@ mod step;
 pub use arena::Io;
 pub use format::{Format, FormatCx, Formats, Halo, InPlace, Parts, Placement, can_block, geometry};
 pub use interpret::{Interpreter, interpret};
-pub use pack::{pack, unpack};
+pub use pack::pack;
 pub(crate) use split::Split;
 pub use step::{Compute, LowerCx, Lowered, PackCache, Step, Target};
 

@@ -35,19 +35,6 @@ pub fn pack(mut graph: Graph, dims: &Bindings) -> Result<Graph> {
     Ok(graph)
 }
 
-/// The inverse of [`pack`]: every constant with its elements in logical order, one by one.
-///
-/// # Errors
-/// When a packed form is not one of its constant.
-pub fn unpack(mut graph: Graph) -> Result<Graph> {
-    for v in &mut graph.values {
-        if let Some(t) = v.fact.constant.take() {
-            v.fact.constant = Some(t.unpacked()?);
-        }
-    }
-    Ok(graph)
-}
-
 fn packed(t: Tensor, form: Form) -> Result<Tensor> {
     if !form.fits(t.dtype()) || t.is_empty() || t.stored().is_some_and(|(f, _)| f == form) {
         return Ok(t);

@@ -95,6 +95,10 @@ fn pixels_that_are_scaled_before_the_image_is_transposed_are_scaled_by_the_weigh
         })
     };
     assert_eq!(left(&net(3, 0.0, Pads::SameUpper)), ["Transpose", "Conv"]);
+    // One channel moves nothing.
+    assert_eq!(left(&net(1, 0.0, Pads::SameUpper)).last(), Some(&"Conv"));
+    assert!(!left(&net(1, 0.0, Pads::SameUpper)).iter().any(|&op| op == "Activate" || op == "Binary"));
+    assert!(!left(&net(1, -1.0, Pads::default())).iter().any(|&op| op == "Activate" || op == "Binary"));
     assert_eq!(left(&net(3, -1.0, Pads::default())), ["Transpose", "Conv"]);
     let kept = left(&net(3, -1.0, Pads::SameUpper));
     assert!(kept.len() > 2, "{kept:?}");

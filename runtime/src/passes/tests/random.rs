@@ -226,11 +226,13 @@ fn random_networks_compute_the_same_with_less() {
         assert!(worst <= 1e-5, "seed {seed}: differs by {worst}");
         assert!(o.nodes().len() <= g.nodes().len(), "seed {seed}: {reports:?}");
         saved += g.nodes().len() - o.nodes().len();
-        // Only the ends may be transposed.
+        // Only the ends may be transposed; and what an image kernel reads, which puts it into blocks anyway, or a softmax, which takes it out.
         let inner = o.nodes().iter().filter(|n| {
             let ends =
                 n.operands().any(|v| o.inputs().contains(&v)) || n.outputs.iter().any(|v| o.outputs().contains(v));
-            matches!(n.op, Op::Transpose(_)) && !ends
+            let mut readers = o.nodes().iter().filter(|r| r.operands().any(|v| n.outputs.contains(&v)));
+            let blocks = readers.all(|r| matches!(r.op, Op::Softmax(_) | Op::Conv(_) | Op::Pool(_) | Op::Resize(_)));
+            matches!(n.op, Op::Transpose(_)) && !ends && !blocks
         });
         let inner: Vec<&str> = inner.map(|n| n.name.as_str()).collect();
         assert!(inner.is_empty(), "seed {seed} (channels last: {last}): {inner:?}\n{o:#?}");

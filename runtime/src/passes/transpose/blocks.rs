@@ -3,12 +3,12 @@
 
 use super::super::edit::Editor;
 use super::permute::flipped;
-use super::transpose;
+use super::{to_last, transpose};
 use crate::ops::elementwise::{BinaryClass, UnaryClass};
 use crate::{DType, Op, ValueId};
 
 /// Longest chain of ops that keep blocks.
-const CHAIN: usize = 16;
+const CHAIN: usize = 10;
 
 /// True for ops that compute on images in blocks.
 fn is_image(op: &Op) -> bool {
@@ -17,28 +17,50 @@ fn is_image(op: &Op) -> bool {
 
 /// True when a value comes in blocks.
 pub(super) fn written(e: &Editor, v: ValueId) -> bool {
-    comes(e, v, CHAIN)
+    comes(e, v, false, CHAIN)
 }
 
-fn comes(e: &Editor, v: ValueId, depth: usize) -> bool {
+/// True when a value is computed from the rows of an image that came in blocks, and could be computed in blocks.
+pub(super) fn beside(e: &Editor, v: ValueId) -> bool {
+    transpose(e, e.producer(v).unwrap_or(usize::MAX)).is_none() && comes(e, v, true, CHAIN)
+}
+
+/// Whether `v` comes in blocks, or (`rows`) is computed from the transposition of what does.
+fn comes(e: &Editor, v: ValueId, rows: bool, depth: usize) -> bool {
     if depth == 0 || e.dtype(v) != DType::F32 || !(3..=5).contains(&e.rank(v)) {
         return false;
     }
-    let Some(n) = e.producer_node(v) else { return false };
-    let variable = |x: &ValueId| e.constant(*x).is_none();
-    let first = || n.inputs.first().copied().flatten().is_some_and(|x| comes(e, x, depth - 1));
-    let alike = |x: &ValueId| variable(x) && e.shape(*x) == e.shape(v);
+    let Some(slot) = e.producer(v) else { return false };
+    let Some(n) = e.node(slot) else { return false };
+    let first = || n.inputs.first().copied().flatten().is_some_and(|x| comes(e, x, rows, depth - 1));
+    let alike = |x: &ValueId| e.constant(*x).is_none() && e.shape(*x) == e.shape(v);
     match &n.op {
-        op if is_image(op) => true,
-        Op::Activate(_) | Op::BatchNorm(_) | Op::Split(_) | Op::Slice(_) | Op::Pad(_) | Op::Identity(_) => first(),
+        op if is_image(op) => !rows,
+        Op::Transpose(_) => rows && transpose(e, slot).is_some_and(|(p, x)| to_last(&p) && written(e, x)),
+        Op::Activate(_) | Op::BatchNorm(_) | Op::PRelu(_) => first(),
         Op::Unary(u) => matches!(u.kind.class(), UnaryClass::Map(_)) && first(),
         Op::Binary(b) if matches!(b.kind.class(), BinaryClass::Map(_)) => {
-            n.operands().filter(alike).any(|x| comes(e, x, depth - 1))
+            n.operands().filter(alike).any(|x| comes(e, x, rows, depth - 1))
         }
-        Op::PRelu(_) => first(),
-        Op::Concat(_) => n.operands().all(|x| comes(e, x, depth - 1)),
+        Op::Split(_) | Op::Slice(_) | Op::Pad(_) | Op::Identity(_) => first(),
+        Op::Concat(_) => n.operands().all(|x| comes(e, x, rows, depth - 1)),
         _ => false,
     }
+}
+
+/// True when no reader of an input, as it is or transposed, computes in row-major order only.
+pub(super) fn read(e: &Editor, v: ValueId) -> bool {
+    let any_order = |u: usize| {
+        e.node(u).is_some_and(|n| match &n.op {
+            Op::Cast(_) | Op::Where(_) | Op::Gather(_) => false,
+            Op::Binary(b) => matches!(b.kind.class(), BinaryClass::Map(_)),
+            _ => true,
+        })
+    };
+    e.uses(v).iter().all(|&u| match transpose(e, u) {
+        Some(_) => e.node(u).is_none_or(|n| e.uses(n.outputs[0]).iter().all(|&c| any_order(c))),
+        None => any_order(u),
+    })
 }
 
 /// True when those who read a value permuted by `perm`, and cannot be permuted themselves, want it in blocks.

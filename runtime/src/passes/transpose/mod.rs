@@ -111,10 +111,24 @@ const PHYSICAL: u64 = 1000;
 const EDGE: u64 = 40;
 /// Cost of one inside, beside an image in channel blocks: no more work, but it parts what could be fused.
 const INNER: u64 = 60;
-/// Cost of one at the end of the graph that nothing writes in blocks: it moves memory, but nobody waits for it.
+/// Cost of an op that works on rows of pixels where it could on blocks, and be fused.
+const ROWS: u64 = 8;
+/// Cost of one at the border of the graph beside a kernel that knows one order only: it moves memory.
 const END: u64 = 400;
 /// Cost of one that moves nothing.
 const NOTHING: u64 = 2;
+
+/// True for the permutation that brings the channels of an image to the front.
+fn to_first(perm: &[usize]) -> bool {
+    let rank = perm.len();
+    (3..=5).contains(&rank) && perm[0] == 0 && perm[1] == rank - 1 && perm[2..].is_sorted()
+}
+
+/// True for the one that brings them to the end.
+fn to_last(perm: &[usize]) -> bool {
+    let rank = perm.len();
+    (3..=5).contains(&rank) && perm[0] == 0 && perm[rank - 1] == 1 && perm[1..rank - 1].is_sorted()
+}
 
 /// Cost of permuting a value.
 fn weight(e: &Editor, v: ValueId, shape: &[Dim], perm: &[usize], seen: bool) -> u64 {
@@ -124,24 +138,23 @@ fn weight(e: &Editor, v: ValueId, shape: &[Dim], perm: &[usize], seen: bool) -> 
     if moves_nothing(shape, perm) {
         return NOTHING;
     }
-    let rank = perm.len();
-    let first = perm[0] == 0 && (3..=5).contains(&rank) && perm[1] == rank - 1 && perm[2..].is_sorted();
-    let last = perm[0] == 0 && (3..=5).contains(&rank) && perm[rank - 1] == 1 && perm[1..rank - 1].is_sorted();
+    let (first, last) = (to_first(perm), to_last(perm));
     // Images of quantized numbers lie with channels innermost: a transpose only renames them.
     if matches!(e.dtype(v), DType::I8 | DType::U8 | DType::I16) && (first || last) {
         return NOTHING;
     }
-    match e.dtype(v) == DType::F32 {
-        true if first && e.is_input(v) => EDGE,
-        true if first && blocks::wanted(e, v, perm) => INNER,
-        true if last && blocks::written(e, v) => {
-            if seen {
-                EDGE
-            } else {
-                INNER
-            }
-        }
-        true if last && seen => END,
+    if e.dtype(v) != DType::F32 {
+        return PHYSICAL;
+    }
+    // A value that lies in rows now would come in blocks with its axes in the other order.
+    let blocked = || blocks::written(e, v) || blocks::beside(e, v);
+    match (first, last) {
+        (true, _) if e.is_input(v) && blocks::read(e, v) => EDGE,
+        (true, _) if e.is_input(v) => END,
+        (true, _) if blocks::wanted(e, v, perm) => INNER,
+        (_, true) if blocked() && seen => EDGE,
+        (_, true) if blocked() => INNER,
+        (_, true) if seen => END,
         _ => PHYSICAL,
     }
 }
@@ -150,6 +163,9 @@ fn weight(e: &Editor, v: ValueId, shape: &[Dim], perm: &[usize], seen: bool) -> 
 fn cost(e: &Editor) -> u64 {
     let mut total = 0;
     for slot in e.order() {
+        if e.node(slot).is_some_and(|n| blocks::beside(e, n.outputs[0])) {
+            total += ROWS * 1000;
+        }
         let (Some((perm, x)), Some(n)) = (transpose(e, slot), e.node(slot)) else { continue };
         let y = n.outputs[0];
         let back = inverse(&perm);
@@ -213,7 +229,14 @@ fn choose(e: &Editor, perm: &[usize]) -> (Vec<usize>, bool) {
                 _ => {}
             }
         }
-        values.extend(e.node(*slot).into_iter().flat_map(|n| n.outputs.iter().copied()));
+        let outputs = e.node(*slot).map_or(&[][..], |n| &n.outputs);
+        values.extend(outputs.iter().copied());
+        if to_last(perm) && blocks::written(e, outputs[0]) {
+            net.edge(STAY, *id, ROWS);
+        } else if to_first(perm) && blocks::beside(e, outputs[0]) {
+            net.edge(*id, CHANGE, ROWS);
+            stay += ROWS;
+        }
     }
     for v in values {
         stay += value_costs(e, v, perm, &members, &mut net);
