@@ -3,7 +3,7 @@
 //!
 //! Small records stay in memory, large ones go to a temporary file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
@@ -44,16 +44,16 @@ pub(super) struct Recording {
 impl Recording {
     /// Runs `source` on these inputs. What corresponds to a value of `converted` is recorded, up to `max_bytes`.
     pub fn new(source: &Graph, converted: &Graph, inputs: &[Tensor], max_bytes: usize) -> Result<Self> {
-        let mut wanted: HashMap<String, ()> = HashMap::new();
+        let mut wanted: HashSet<String> = HashSet::new();
         for v in converted.nodes().iter().flat_map(|n| &n.outputs) {
-            wanted.extend(corresponding(&converted.value(*v).name).into_iter().map(|(name, _)| (name, ())));
+            wanted.extend(corresponding(&converted.value(*v).name).into_iter().map(|(name, _)| name));
         }
         let mut run = Interpreter::new(source, inputs)?;
         let (mut values, mut bytes, mut skipped, mut at) = (HashMap::new(), Storage::default(), 0usize, 0usize);
         while let Some((node, computed)) = run.step()? {
             for (&v, t) in node.outputs.iter().zip(&computed) {
                 let name = source.value(v).name.as_str();
-                if !wanted.contains_key(name) || t.dtype().size() == 0 {
+                if !wanted.contains(name) || t.dtype().size() == 0 {
                     continue;
                 }
                 if bytes.len() > u64::try_from(max_bytes).unwrap_or(u64::MAX) {
