@@ -145,3 +145,22 @@ fn the_source_is_never_overwritten_and_a_failed_conversion_leaves_nothing() {
     left.sort();
     assert_eq!(left, ["d.keras", "own.keras"]);
 }
+
+#[test]
+fn a_large_model_is_verified_out_of_a_file_that_goes_away() {
+    let f = Folder::new("large");
+    let mut b = pocketnn::GraphBuilder::new("large");
+    let x = b.input("x", pocketnn::DType::F32, vec![pocketnn::Dim::from(1), pocketnn::Dim::from(2100)]);
+    let w = pocketnn::Tensor::new(&[2100, 2100], (0..2100 * 2100).map(|i| (i % 7) as f32 - 3.0).collect()).unwrap();
+    let w = b.constant("w", w);
+    let y = b.dense(x, w, None, "y").unwrap();
+    b.output(y);
+    let source = f.file("large.pnn", &pocketnn::format::write(&b.finish().unwrap()).unwrap());
+    let output = f.path("out.pnn");
+    let value = json(&["convert", &source, "-o", &output, "--json"]);
+    assert_eq!(value["verification"]["passed"], true, "{value}");
+    let mut left: Vec<_> = std::fs::read_dir(&f.0).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["large.pnn", "out.pnn"]);
+    assert!(pocketnn(&["verify", &output]).status.success());
+}

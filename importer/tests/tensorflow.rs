@@ -186,6 +186,17 @@ fn signatures_are_chosen_and_variables_of_one_name_are_told_apart() {
     assert!(error.to_string().contains("import the folder"), "{error}");
 }
 
+#[test]
+fn the_digest_covers_the_variables_too() {
+    use sha2::{Digest, Sha256};
+    let mut digest = Sha256::new();
+    for file in ["saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"] {
+        digest.update(std::fs::read(data("tensorflow2").join(file)).unwrap());
+    }
+    let want: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(import(data("tensorflow2"), &ImportOptions::default()).unwrap().provenance.sha256, want);
+}
+
 fn run(bytes: &[u8], options: &ImportOptions, inputs: &[Tensor]) -> Vec<Tensor> {
     let graph = import_bytes(bytes, options).unwrap().graph;
     let [naive, planned] = run_both(&graph, inputs);
