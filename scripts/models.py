@@ -43,7 +43,7 @@ def explained(program, folder, mnist, name, record, work):
         if accuracy != record["accuracy"]: return "accuracy %.4f instead of %.4f" % (accuracy, record["accuracy"])
     want = np.array(record["outputs"])
     apart = np.abs(y.ravel()[:want.size].astype("f8") - want).max()
-    return "" if apart <= record["tolerance"] else "%g apart from LiteRT's reference kernels" % apart
+    return "" if apart <= record["tolerance"] else "%g apart from litert.json" % apart
 
 
 def main():
@@ -61,7 +61,7 @@ def main():
             wrong = "" if found["ok"] else found["note"]
             if name in records:
                 wrong = explained(program, os.path.join(data, "models"), mnist, name, records[name], work)
-                found["note"] = "equals LiteRT's reference kernels; its default: " + found["note"]
+                found["note"] = "equals litert.json; its reference by XNNPACK: " + found["note"]
             bad += bool(wrong)
             print("%-4s %-48s %s" % ("BAD" if wrong else "ok", name, wrong or found["note"]))
     print("%d wrong" % bad)
