@@ -3,6 +3,7 @@
 use crate::format::map::Bytes;
 use crate::format::packed::{Form, PackedBytes};
 use crate::{DType, Element, Error, Result};
+use std::ops::Range;
 use std::{fmt, sync::Arc};
 
 /// A tensor in row-major order. Cloning shares the elements.
@@ -159,16 +160,16 @@ impl Tensor {
     pub(crate) fn is_mapped(&self) -> bool {
         matches!(&*self.data, Bytes::Mapped(_))
     }
-    /// Asks the system for the memory of a mapped constant at once, not page by page.
-    pub(crate) fn fetch(&self) {
+    /// Asks the system for the memory of some bytes of a mapped constant at once, not page by page.
+    pub(crate) fn fetch(&self, part: Range<usize>) {
         if let Bytes::Mapped(m) = &*self.data {
-            crate::format::map::fetch(m, self.start, self.byte_len());
+            crate::format::map::fetch(m, self.start + part.start, part.len());
         }
     }
-    /// Lets the system take back the memory of a mapped constant; it is read from the file again when it is asked for.
-    pub(crate) fn release(&self) {
+    /// Lets the system take back the memory of some bytes of a mapped constant; they are read from the file again when asked for.
+    pub(crate) fn release(&self, part: Range<usize>) {
         if let Bytes::Mapped(m) = &*self.data {
-            crate::format::map::release(m, self.start, self.byte_len());
+            crate::format::map::release(m, self.start + part.start, part.len());
         }
     }
     /// Bytes of all elements.

@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// Bytes of packed constants from which a copy pays.
 const LEAST: usize = 4 << 20;
 
+/// Bytes that are copied before the pages they came from are given back.
+const PART: usize = 8 << 20;
+
 /// Where the copy of a constant will be.
 pub type Copied = Arc<OnceLock<Tensor>>;
 
@@ -43,9 +46,12 @@ impl Resident {
             .iter()
             .map(|(t, _)| {
                 let start = end;
-                t.fetch();
-                memory.as_mut_slice()[start..start + t.byte_len()].copy_from_slice(t.bytes());
-                t.release();
+                for part in (0..t.byte_len()).step_by(PART).map(|at| at..(at + PART).min(t.byte_len())) {
+                    t.fetch(part.clone());
+                    memory.as_mut_slice()[start + part.start..start + part.end]
+                        .copy_from_slice(&t.bytes()[part.clone()]);
+                    t.release(part);
+                }
                 end += t.byte_len().next_multiple_of(ALIGN);
                 start
             })

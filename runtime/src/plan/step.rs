@@ -235,7 +235,7 @@ impl LowerCx<'_> {
         }
         let made = Arc::new(make()?);
         // What was read from a file for packing need not stay in memory.
-        self.node.operands().filter_map(|v| self.graph.constant(v)).for_each(Tensor::release);
+        self.node.operands().filter_map(|v| self.graph.constant(v)).for_each(|t| t.release(0..t.byte_len()));
         self.cache.put(key, made.clone());
         Ok(made)
     }

@@ -87,7 +87,8 @@ fn block(bytes: &[u8], (at, size): (usize, usize)) -> Option<Vec<(Vec<u8>, Vec<u
     let mut rest = content.get(..content.len().checked_sub(room)?)?;
     let (mut out, mut key) = (Vec::new(), Vec::new());
     while !rest.is_empty() {
-        let (shared, own, size) = (varint(&mut rest)? as usize, varint(&mut rest)? as usize, varint(&mut rest)? as usize);
+        let (shared, own, size) =
+            (varint(&mut rest)? as usize, varint(&mut rest)? as usize, varint(&mut rest)? as usize);
         let (tail, after) = rest.split_at_checked(own)?;
         let (value, after) = after.split_at_checked(size)?;
         key.truncate(shared);
@@ -182,8 +183,7 @@ pub fn read_zip(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
 /// An archive of these members.
 pub fn write_zip(members: &[(String, Vec<u8>)], packed: bool) -> Option<Vec<u8>> {
     use zip::CompressionMethod::{Deflated, Stored};
-    let options =
-        zip::write::SimpleFileOptions::default().compression_method(if packed { Deflated } else { Stored });
+    let options = zip::write::SimpleFileOptions::default().compression_method(if packed { Deflated } else { Stored });
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in members {
         zip.start_file(name.as_str(), options).ok()?;

@@ -62,6 +62,7 @@ impl Kernel for Chunk<'_> {
         let Cut { bands, by_band, chunks } = self.cut;
         let (conv, y) = (self.conv, &self.conv.y);
         let all = y.n * y.blocks() * bands;
+        let tall = (NEAR / conv.x.row_stride()).max(TALL);
         let lines = y.size[0] * y.size[1];
         for unit in self.index * all / chunks..(self.index + 1) * all / chunks {
             let blocks = y.n * y.blocks();
@@ -76,7 +77,7 @@ impl Kernel for Chunk<'_> {
             while line < end {
                 let row = Row::new(conv, self.memory, block, line);
                 // Rows of one depth slice, few enough for their inputs to stay in the first-level cache.
-                let rows = (end - line).min(y.size[1] - line % y.size[1]).min(TALL);
+                let rows = (end - line).min(y.size[1] - line % y.size[1]).min(tall);
                 match conv.shape {
                     Shape::Square3 if const { S::ROWS > 2 } => row.square::<S, 3, 1>(s, rows),
                     Shape::Square5 if const { S::ROWS > 2 } => row.square::<S, 5, 1>(s, rows),
@@ -96,8 +97,10 @@ impl Kernel for Chunk<'_> {
     }
 }
 
-/// Rows that are computed together.
+/// Fewest rows that are computed together.
 const TALL: usize = 8;
+/// Floats of input that rows computed together may read: a third of a first-level cache.
+const NEAR: usize = 4 << 10;
 
 /// A row of outputs of one block, and those below it.
 struct Row<'a> {
