@@ -155,8 +155,7 @@ fn a_settled_model_computes_the_same_bits_and_settles_once() {
     let y = b.conv(x, w, None, pocketnn::ops::conv::Conv::default(), "conv").unwrap();
     b.output(y);
     let graph = plan::pack(passes::optimize(b.finish().unwrap()).unwrap().0, &pocketnn::dim::Bindings::new()).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("large.pnn");
+    let path = std::env::temp_dir().join(format!("pocketnn-settle-{}.pnn", std::process::id()));
     format::save(&graph, &path).unwrap();
     let model = Model::open(&path).unwrap();
     let input = [noise(&[1, 1280, 4, 4], 9).unwrap()];
@@ -170,6 +169,7 @@ fn a_settled_model_computes_the_same_bits_and_settles_once() {
     for s in [&mut session, &mut later] {
         assert!(s.run_tensors(&input).unwrap()[0].same_bits(&before[0]));
     }
+    std::fs::remove_file(path).unwrap();
     let small = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/mnist/digits.pnn")).unwrap();
     assert_eq!(small.settle(), 0);
 }
