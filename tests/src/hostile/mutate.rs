@@ -79,7 +79,7 @@ pub fn zip(seed: &[u8], rng: &mut Rng, leaf: Leaf<'_>) -> Vec<u8> {
     let Some(mut members) = members else { return plain(seed, rng, leaf) };
     let i = rng.below(members.len());
     let (name, content) = &mut members[i];
-    if name.ends_with(".json") {
+    if name.rsplit('.').next() == Some("json") {
         *content = text(content, rng, leaf);
     } else {
         *content = hdf5(content, rng, leaf);
