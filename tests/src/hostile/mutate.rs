@@ -56,7 +56,7 @@ pub fn proto(seed: &[u8], rng: &mut Rng, leaf: Leaf<'_>) -> Vec<u8> {
     }
 }
 
-/// As [`proto`], behind the byte that chooses the message.
+/// As [`proto()`], behind the byte that chooses the message.
 pub fn wire(seed: &[u8], rng: &mut Rng, leaf: Leaf<'_>) -> Vec<u8> {
     let Some((&kind, message)) = seed.split_first() else { return plain(seed, rng, leaf) };
     let mut out = vec![if rng.below(16) == 0 { kind ^ 1 } else { kind }];
