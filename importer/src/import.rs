@@ -158,7 +158,8 @@ fn finished(
     Ok(Imported { graph, report, provenance: Provenance { format, producer, file: None, sha256 } })
 }
 
-fn hexadecimal(digest: Sha256) -> String {
+/// The digest as it is written in files.
+pub(crate) fn hexadecimal(digest: Sha256) -> String {
     digest.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -2,40 +2,11 @@
 
 use pocketnn::ops::conv::{Conv, Pads};
 use pocketnn::{Bindings, DType, Dim, Graph, GraphBuilder, Model, Options, Threads, passes, plan};
+use pocketnn_tests::counting::{Counting, calls};
 use pocketnn_tests::networks::{lenet, mobilenet, noise};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-thread_local! {
-    /// Allocations of this thread.
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter is a plain thread-local that needs no allocation.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|c| c.set(c.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        COUNT.with(|c| c.set(c.get() + 1));
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(p, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn count(f: impl FnOnce()) -> usize {
-    let before = COUNT.with(Cell::get);
-    f();
-    COUNT.with(Cell::get) - before
-}
 
 /// Allocations and frees of three executions after the first.
 fn executions(model: &Model, shape: &[usize]) -> usize {
@@ -49,7 +20,7 @@ fn executions_on(model: &Model, shape: &[usize], threads: usize) -> usize {
     session.input_mut::<f32>(0).unwrap().copy_from_slice(x.as_slice().unwrap());
     session.execute().unwrap();
     let first = session.output::<f32>(0).unwrap().to_vec();
-    let counted = count(|| {
+    let counted = calls(|| {
         for _ in 0..3 {
             session.execute().unwrap();
         }
@@ -60,7 +31,7 @@ fn executions_on(model: &Model, shape: &[usize], threads: usize) -> usize {
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(count(|| drop(vec![1u8; 10])), 2);
+    assert_eq!(calls(|| drop(vec![1u8; 10])), 2);
 }
 
 fn optimized(g: Graph) -> Model {

@@ -33,9 +33,9 @@ impl<'m> Walker<'m> {
     ) -> Result<Lowered<'m>> {
         self.count_op()?;
         let outputs = used(n, nodes)?.max(own.output_names().len());
-        let attributes = Attrs::new(&n.attrs, self.cx.meter).json()?;
-        let inputs = values(inputs).unwrap_or_default();
         let attrs = Attrs::new(&n.attrs, self.cx.meter);
+        let attributes = attrs.json()?;
+        let inputs = values(inputs).unwrap_or_default();
         let mut cx = Node { walker: self, node: n, attrs, inputs, base: n.name };
         let operands = cx.all_inputs()?;
         let mut call = OperatorCall {

@@ -119,7 +119,7 @@ impl OutputRecord {
             name: name.to_owned(),
             dtype: y.dtype().name().to_owned(),
             shape: y.shape().to_vec(),
-            sha256: sum.finalize().iter().map(|b| format!("{b:02x}")).collect(),
+            sha256: crate::import::hexadecimal(sum),
             sample: values.iter().step_by(step).copied().collect(),
             largest: values.iter().filter(|x| x.is_finite()).fold(0.0, |m, x| m.max(x.abs())),
             max_abs: 0.0,

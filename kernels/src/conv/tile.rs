@@ -4,7 +4,7 @@ use super::Residual;
 use super::direct::{Direct, Grid, Order, Walk};
 use super::pack::{PANEL, Panel};
 use crate::activation;
-use crate::gemm::tile::{Ahead, Even, LISTED, Listed, Near, Placed, Rows, Run, TALL, multiply};
+use crate::gemm::tile::{Ahead, Even, LISTED, Listed, Near, Rows, Run, TALL, multiply};
 use crate::isa::{Isa, Kernel, Lanes, Simd};
 use crate::layout::{self, BLOCK};
 use crate::par::Parallel;
@@ -338,7 +338,7 @@ impl<'a> Strip<'a> {
                     any_tile::<S, L, _, NV>(l, end - first, common, base, Strides { x: Listed(&x), y: &y, r: &r }, t);
                 }
                 if self.conv.clamp.is_none() || self.conv.clear_tail {
-                    self.finish(panel, common.blocks, base.y, end - first, Placed(&y));
+                    self.finish(panel, common.blocks, base.y, end - first, Listed(&y));
                 }
             }
         }

@@ -41,15 +41,15 @@ impl Rows for Even {
     }
 }
 
-/// Rows anywhere.
+/// Rows anywhere, at most `N`.
 #[derive(Clone, Copy)]
-pub struct Listed<'a>(pub &'a [usize; LISTED]);
+pub struct Listed<'a, const N: usize>(pub &'a [usize; N]);
 
-/// Most rows of a [`Listed`] tile: their addresses stay in registers.
+/// Most rows of a tile whose input is [`Listed`]: their addresses stay in registers.
 pub const LISTED: usize = 8;
 
-impl Rows for Listed<'_> {
-    const MOST: usize = LISTED;
+impl<const N: usize> Rows for Listed<'_, N> {
+    const MOST: usize = N;
     #[inline(always)]
     fn at(&self, m: usize) -> usize {
         self.0[m]
@@ -65,18 +65,6 @@ impl Rows for Near {
     #[inline(always)]
     fn at(&self, m: usize) -> usize {
         m * BLOCK
-    }
-}
-
-/// Rows of which each has its place in memory.
-#[derive(Clone, Copy)]
-pub struct Placed<'a>(pub &'a [usize; TALL]);
-
-impl Rows for Placed<'_> {
-    const MOST: usize = TALL;
-    #[inline(always)]
-    fn at(&self, m: usize) -> usize {
-        self.0[m]
     }
 }
 

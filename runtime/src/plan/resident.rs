@@ -23,8 +23,11 @@ pub type Copied = Arc<OnceLock<Tensor>>;
 pub struct Resident(Mutex<BTreeMap<usize, (Tensor, Copied)>>);
 
 impl Resident {
-    /// Where the copy of `numbers` is or will be.
+    /// Where the copy of `numbers` is or will be; of what does not lie in a mapped file there is none.
     pub fn of(&self, numbers: &Tensor) -> Copied {
+        if !numbers.is_mapped() {
+            return Copied::default();
+        }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(numbers.bytes().as_ptr().addr()).or_insert_with(|| (numbers.clone(), Copied::default())).1.clone()
     }
@@ -32,30 +35,27 @@ impl Resident {
     /// where it was done before.
     pub fn settle(&self, graph: &Graph) -> usize {
         let constants = graph.values().iter().filter_map(|v| v.fact.constant.as_ref());
-        for numbers in constants.filter_map(|t| t.stored()).map(|(_, n)| n).filter(|n| n.is_mapped()) {
+        for (_, numbers) in constants.filter_map(Tensor::stored) {
             self.of(numbers);
         }
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing: Vec<_> = all.values().filter(|(t, copy)| t.is_mapped() && copy.get().is_none()).collect();
+        let missing: Vec<_> = all.values().filter(|(_, copy)| copy.get().is_none()).collect();
         let bytes = missing.iter().map(|(t, _)| t.byte_len().next_multiple_of(ALIGN)).sum();
         if bytes < LEAST || !huge_pages() {
             return 0;
         }
-        let (mut memory, mut end) = (OwnedBytes::zeroed(bytes), 0);
-        let starts: Vec<usize> = missing
-            .iter()
-            .map(|(t, _)| {
-                let start = end;
-                for part in (0..t.byte_len()).step_by(PART).map(|at| at..(at + PART).min(t.byte_len())) {
-                    t.fetch(part.clone());
-                    memory.as_mut_slice()[start + part.start..start + part.end]
-                        .copy_from_slice(&t.bytes()[part.clone()]);
-                    t.release(part);
-                }
-                end += t.byte_len().next_multiple_of(ALIGN);
-                start
-            })
-            .collect();
+        let mut memory = OwnedBytes::zeroed(bytes);
+        let mut starts = Vec::with_capacity(missing.len());
+        let mut end = 0;
+        for (t, _) in &missing {
+            starts.push(end);
+            for part in (0..t.byte_len()).step_by(PART).map(|at| at..(at + PART).min(t.byte_len())) {
+                t.fetch(part.clone());
+                memory.as_mut_slice()[end + part.start..end + part.end].copy_from_slice(&t.bytes()[part.clone()]);
+                t.release(part);
+            }
+            end += t.byte_len().next_multiple_of(ALIGN);
+        }
         let memory = Arc::new(Bytes::Owned(memory));
         for ((t, copy), start) in missing.into_iter().zip(starts) {
             if let Ok(copied) = Tensor::from_shared(t.dtype(), t.shape(), memory.clone(), start) {

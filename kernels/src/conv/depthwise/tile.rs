@@ -61,11 +61,11 @@ impl Kernel for Chunk<'_> {
     fn run<S: Simd>(self, s: S) {
         let Cut { bands, by_band, chunks } = self.cut;
         let (conv, y) = (self.conv, &self.conv.y);
-        let all = y.n * y.blocks() * bands;
+        let blocks = y.n * y.blocks();
+        let all = blocks * bands;
         let tall = (NEAR / conv.x.row_stride()).max(TALL);
         let lines = y.size[0] * y.size[1];
         for unit in self.index * all / chunks..(self.index + 1) * all / chunks {
-            let blocks = y.n * y.blocks();
             let (block, band) = if by_band { (unit % blocks, unit / blocks) } else { (unit / bands, unit % bands) };
             if band == 0 {
                 let base = block * y.block_len();
