@@ -142,6 +142,12 @@ impl Report<'_> {
         }
     }
 
+    /// Features of the crate `pocketnn` that a program which runs this needs.
+    fn features(&self) -> Vec<&'static str> {
+        let interpret = (self.interpreted() > 0).then_some("interpret");
+        self.graph.features().into_iter().chain(interpret).collect()
+    }
+
     fn to_json(&self, loaded: &Loaded) -> Value {
         let plan = self.session.plan();
         let layers: Vec<Value> = self
@@ -163,6 +169,7 @@ impl Report<'_> {
             "transposes": plan.map_or(0, pocketnn::plan::Plan::transposes),
             "interpreted": self.interpreted(),
             "planned": plan.is_some(),
+            "features": self.features(),
             "layers": layers,
             "passes": loaded.passes.iter().filter(|p| p.count() > 0).map(|p| p.to_json(8)).collect::<Vec<_>>(),
             "meta": self.graph.meta,
@@ -224,6 +231,7 @@ impl Report<'_> {
                 None => text.push_str("shapes are decided while running: no plan, the interpreter runs it\n"),
             },
         }
+        let _ = writeln!(text, "features of the crate it needs: {}", self.features().join(", "));
         if !self.open.is_empty() {
             let _ = writeln!(text, "symbolic sizes {} are taken as 1 (--dim NAME=N sets them)", self.open.join(", "));
         }

@@ -114,6 +114,12 @@ impl Budget {
         within(count, self.limits.max_entries, "max_entries", what)
     }
 
+    /// Refuses more dimensions than the limit, gives their number otherwise.
+    pub fn rank(&self, rank: usize, what: &str) -> Result<usize> {
+        let count = u64::try_from(rank).unwrap_or(u64::MAX);
+        within(count, self.limits.max_rank.into(), "max_rank", what).map(|()| rank)
+    }
+
     /// As [`Self::elements`], of a tensor that is made here.
     pub fn made(&self, shape: &[usize], element_bytes: u64, what: &str) -> Result<usize> {
         let shape: Vec<u64> = shape.iter().map(|&d| u64::try_from(d).unwrap_or(u64::MAX)).collect();
@@ -122,8 +128,7 @@ impl Budget {
 
     /// The element count of a tensor of `shape`, whose bytes (at `element_bytes` each) are asked for.
     pub fn elements(&self, shape: &[u64], element_bytes: u64, what: &str) -> Result<usize> {
-        let rank = u64::try_from(shape.len()).unwrap_or(u64::MAX);
-        within(rank, self.limits.max_rank.into(), "max_rank", what)?;
+        self.rank(shape.len(), what)?;
         let count = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
         let bytes = count.and_then(|n| n.checked_mul(element_bytes));
         let (Some(count), Some(bytes)) = (count, bytes) else {

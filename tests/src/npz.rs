@@ -102,7 +102,7 @@ fn parse(data: &[u8]) -> Result<Tensor, String> {
 }
 
 fn transposed(tensor: &Tensor) -> pocketnn::Result<Tensor> {
-    use pocketnn::ops::Operator;
+    use pocketnn::ops::Evaluate;
     let op = pocketnn::ops::movement::Transpose::default();
     op.eval(&[Some(tensor)], 1)?.pop().ok_or_else(|| pocketnn::Error::graph("no output"))
 }

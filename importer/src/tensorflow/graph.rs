@@ -257,12 +257,7 @@ impl<'m> Walker<'m> {
                 .help("name its shape: --feed NAME=1x28x28x1"));
         };
         let stored = elem.stored()?;
-        let rank = u32::try_from(shape.len()).unwrap_or(u32::MAX);
-        if rank > self.cx.budget.limits().max_rank {
-            return Err(ImportError::limits("an input over the limit `max_rank`")
-                .expected(self.cx.budget.limits().max_rank)
-                .found(rank));
-        }
+        self.cx.budget.rank(shape.len(), "an input")?;
         let mut dims = Vec::with_capacity(shape.len());
         for (i, &d) in shape.iter().enumerate() {
             if let Ok(n) = usize::try_from(d) {

@@ -161,6 +161,8 @@ fn broadcast_args<'m>(cx: &mut Node<'_, 'm>) -> Result<Lowered<'m>> {
     let (Some(n), Some(m)) = (cx.extent(a, 0), cx.extent(b, 0)) else {
         return Err(ImportError::unsupported("shapes of unknown length are not supported"));
     };
+    let budget = cx.walker.cx.budget;
+    let (n, m) = (budget.rank(n, "a shape")?, budget.rank(m, "a shape")?);
     let padded = |cx: &mut Node, v: V, missing: usize| -> Result<V> {
         if missing == 0 {
             return Ok(v);

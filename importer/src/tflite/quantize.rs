@@ -10,7 +10,7 @@
 //! Oddities of real files that change nothing are accepted: a bias carries quantization of its own, which follows from its operands, so what its
 //! fields say (such as a quantized axis that it does not have) is not looked at.
 
-use pocketnn::ops::Operator as _;
+use pocketnn::ops::Evaluate as _;
 use pocketnn::ops::activation::Activation;
 use pocketnn::ops::conv::{Conv, ConvTranspose};
 use pocketnn::ops::elementwise::{BinaryKind, UnaryKind};

@@ -58,7 +58,7 @@ fn zeros_like(cx: &mut Node) -> Result<Lowered> {
 fn broadcast_args(cx: &mut Node) -> Result<Lowered> {
     let (mut a, mut b) = (cx.input(0)?, cx.input(1)?);
     let to = cx.dtype_out(0)?;
-    let count = |cx: &Node, v| cx.need_extent(v, 0, "a shape");
+    let count = |cx: &Node, v| cx.walker.budget.rank(cx.need_extent(v, 0, "a shape")?, "a shape");
     let (n, m) = (count(cx, a)?, count(cx, b)?);
     let ones = |cx: &mut Node, v, missing: usize| -> Result<pocketnn::ValueId> {
         let v = cx.cast(v, DType::I64)?;

@@ -152,14 +152,7 @@ impl<'m> Walker<'m> {
         let graph = env.graph;
         let info = graph.tensors.get(index).ok_or_else(|| ImportError::invalid("an input that is not there"))?;
         let place = |e: ImportError| e.at_node(label(info, index));
-        let rank = u32::try_from(info.shape.len()).unwrap_or(u32::MAX);
-        if rank > self.budget.limits().max_rank {
-            return Err(place(
-                ImportError::limits("an input over the limit `max_rank`")
-                    .expected(self.budget.limits().max_rank)
-                    .found(rank),
-            ));
-        }
+        self.budget.rank(info.shape.len(), "an input").map_err(place)?;
         let slot = match dtype(info.kind) {
             Ok(dtype) => {
                 let name = label(info, index);

@@ -192,7 +192,7 @@ fn corresponding(name: &str) -> Vec<(String, Option<Vec<usize>>)> {
 fn permute(t: &Tensor, perm: Option<Vec<usize>>) -> pocketnn::Result<Tensor> {
     let Some(perm) = perm.filter(|p| p.len() == t.rank()) else { return Ok(t.clone()) };
     let op = Op::from(pocketnn::ops::movement::Transpose { perm });
-    op.operator().eval(&[Some(t)], 1)?.pop().ok_or_else(|| pocketnn::Error::graph("a transpose gives nothing"))
+    op.eval(&[Some(t)], 1)?.pop().ok_or_else(|| pocketnn::Error::graph("a transpose gives nothing"))
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use crate::isa::Lanes;
 use crate::math::{self, limit};
 
 macro_rules! functions {
-    ($($name:ident $light:literal { $($field:ident),* } |$l:ident, $v:ident| $body:expr;)*) => {
+    ($($name:ident { $($field:ident),* } |$l:ident, $v:ident| $body:expr;)*) => {
         $(#[derive(Clone, Copy)]
         pub struct $name { $(pub $field: f32),* }
         impl Function for $name {
-            const LIGHT: bool = $light;
+            const COMMON: bool = true;
             #[inline(always)]
             fn eval<L: Lanes>(self, $l: L, $v: L::V) -> L::V {
                 let Self { $($field),* } = self;
@@ -20,20 +20,20 @@ macro_rules! functions {
 }
 
 functions! {
-    Identity true {} |_l, v| v;
-    Relu true {} |l, v| l.max(l.zero(), v);
-    Clamp true { lo, hi } |l, v| limit(l, v, lo, hi);
-    LeakyRelu true { alpha } |l, v| l.select(l.lt(v, l.zero()), l.mul(v, l.splat(alpha)), v);
-    Sigmoid false {} |l, v| math::sigmoid(l, v);
-    HardSigmoid true { alpha, beta } |l, v| limit(l, l.mul_add(v, l.splat(alpha), l.splat(beta)), 0.0, 1.0);
-    Silu false { beta } |l, v| l.mul(v, math::sigmoid(l, l.mul(v, l.splat(beta))));
-    HardSwish true { alpha, beta } |l, v| l.mul(v, limit(l, l.mul_add(v, l.splat(alpha), l.splat(beta)), 0.0, 1.0));
-    Tanh false {} |l, v| math::tanh(l, v);
-    Gelu false {} |l, v| {
+    Identity {} |_l, v| v;
+    Relu {} |l, v| l.max(l.zero(), v);
+    Clamp { lo, hi } |l, v| limit(l, v, lo, hi);
+    LeakyRelu { alpha } |l, v| l.select(l.lt(v, l.zero()), l.mul(v, l.splat(alpha)), v);
+    Sigmoid {} |l, v| math::sigmoid(l, v);
+    HardSigmoid { alpha, beta } |l, v| limit(l, l.mul_add(v, l.splat(alpha), l.splat(beta)), 0.0, 1.0);
+    Silu { beta } |l, v| l.mul(v, math::sigmoid(l, l.mul(v, l.splat(beta))));
+    HardSwish { alpha, beta } |l, v| l.mul(v, limit(l, l.mul_add(v, l.splat(alpha), l.splat(beta)), 0.0, 1.0));
+    Tanh {} |l, v| math::tanh(l, v);
+    Gelu {} |l, v| {
         let half = l.mul(v, l.splat(0.5));
         l.mul_add(half, math::erf(l, l.mul(v, l.splat(std::f32::consts::FRAC_1_SQRT_2))), half)
     };
-    Linear true { a, b } |l, v| l.mul_add(v, l.splat(a), l.splat(b));
+    Linear { a, b } |l, v| l.mul_add(v, l.splat(a), l.splat(b));
 }
 
 #[inline(always)]

@@ -1,9 +1,9 @@
 //! An activation over a whole tensor.
 
-use super::{Activation, Function, Visitor, with};
+use super::{Activation, in_place, slices};
 use crate::Error;
 use crate::error::{Result, check_len};
-use crate::isa::{Isa, Kernel, Lanes, Simd};
+use crate::isa::Isa;
 use crate::layout::{BLOCK, Blocked};
 use crate::par::{Parallel, for_each_part};
 
@@ -132,83 +132,5 @@ impl Map {
                 }
             }
         }
-    }
-}
-
-/// `y = f(x)` over slices of equal length on the calling thread: what a fused kernel runs over a hot row.
-///
-/// # Panics
-/// When the lengths differ.
-pub fn slices(isa: Isa, function: &Activation, x: &[f32], y: &mut [f32]) {
-    assert_eq!(x.len(), y.len());
-    isa.dispatch(Run { function, x: Some(x), y });
-}
-
-/// `y = f(y)` over a slice on the calling thread.
-pub fn in_place(isa: Isa, function: &Activation, y: &mut [f32]) {
-    isa.dispatch(Run { function, x: None, y });
-}
-
-struct Run<'a> {
-    function: &'a Activation,
-    x: Option<&'a [f32]>,
-    y: &'a mut [f32],
-}
-
-impl Kernel for Run<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        if const { S::WIDE } {
-            with(self.function, Loop { l: s.pair(), x: self.x, y: self.y });
-        } else {
-            with(self.function, Loop { l: s.block(), x: self.x, y: self.y });
-        }
-    }
-}
-
-struct Loop<'a, L> {
-    l: L,
-    x: Option<&'a [f32]>,
-    y: &'a mut [f32],
-}
-
-impl<L: Lanes> Visitor for Loop<'_, L> {
-    type Output = ();
-    #[inline(always)]
-    fn visit<F: Function>(self, f: F) {
-        match self.x {
-            Some(x) => between(self.l, f, x, self.y),
-            None => within(self.l, f, self.y),
-        }
-    }
-}
-
-/// The function stands here once for whole vectors and once for the tail when it is light, else once for both.
-#[inline(always)]
-fn between<L: Lanes, F: Function>(l: L, f: F, x: &[f32], y: &mut [f32]) {
-    let whole = if F::LIGHT { y.len() / L::N * L::N } else { 0 };
-    for (x, y) in x[..whole].chunks_exact(L::N).zip(y[..whole].chunks_exact_mut(L::N)) {
-        l.store_slice(y, f.eval(l, l.load_slice(x)));
-    }
-    for (x, y) in x[whole..].chunks(L::N).zip(y[whole..].chunks_mut(L::N)) {
-        let full = y.len() == L::N;
-        let v = f.eval(l, if full { l.load_slice(x) } else { l.load_partial(x, 0.0) });
-        if full { l.store_slice(y, v) } else { l.store_partial(y, v) }
-    }
-}
-
-/// As [`between`], over its own argument.
-#[inline(always)]
-fn within<L: Lanes, F: Function>(l: L, f: F, y: &mut [f32]) {
-    let whole = if F::LIGHT { y.len() / L::N * L::N } else { 0 };
-    let (body, tail) = y.split_at_mut(whole);
-    for y in body.chunks_exact_mut(L::N) {
-        l.store_slice(y, f.eval(l, l.load_slice(y)));
-    }
-    for y in tail.chunks_mut(L::N) {
-        let full = y.len() == L::N;
-        let v = f.eval(l, if full { l.load_slice(y) } else { l.load_partial(y, 0.0) });
-        if full { l.store_slice(y, v) } else { l.store_partial(y, v) }
     }
 }

@@ -10,9 +10,10 @@ mod bodies;
 mod map;
 pub(crate) mod tile;
 
-pub use map::{Map, in_place, slices};
+pub use map::Map;
+pub use tile::{in_place, slices};
 
-use crate::isa::{Isa, Kernel, Lanes, Simd};
+use crate::isa::{Isa, Lanes};
 
 /// A function of one number. Formulas are those of Keras and ONNX; NaN gives NaN unless a formula says otherwise.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -194,16 +195,9 @@ impl Activation {
 
     /// The function of one number, with the bits of the vector path of the detected instruction set.
     pub fn eval(&self, x: f32) -> f32 {
-        struct One(Activation, f32);
-        impl Kernel for One {
-            type Output = f32;
-            #[inline(always)]
-            fn run<S: Simd>(self, s: S) -> f32 {
-                let l = s.block();
-                l.to_array(vector(l, &self.0, l.splat(self.1)))[0]
-            }
-        }
-        Isa::detect().dispatch(One(*self, x))
+        let mut y = [x];
+        in_place(Isa::detect(), self, &mut y);
+        y[0]
     }
 
     /// True when 0 gives 0, so that a zero halo stays zero.
@@ -214,14 +208,14 @@ impl Activation {
 
 /// A function of one number whose type is the function, so that a loop over it compiles to its instructions alone.
 pub trait Function: Copy + Send + Sync {
-    /// True for a few instructions, which are worth a loop of their own for the tail.
-    const LIGHT: bool;
+    /// True for one function, false for the one that stands for all.
+    const COMMON: bool;
     /// The function on a vector.
     fn eval<L: Lanes>(self, l: L, v: L::V) -> L::V;
 }
 
 impl Function for Activation {
-    const LIGHT: bool = false;
+    const COMMON: bool = false;
     #[inline(always)]
     fn eval<L: Lanes>(self, l: L, v: L::V) -> L::V {
         vector(l, &self, v)

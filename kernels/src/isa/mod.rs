@@ -336,7 +336,7 @@ macro_rules! table {
 table! {
     Portable "portable" portable, Portable fused cfg!(target_feature = "fma");
     #[cfg(feature = "scalar")] Scalar "scalar" scalar, Scalar fused true;
-    #[cfg(target_arch = "x86_64")] Avx2 "avx2" x86_64::avx2, Avx2 fused true;
+    #[cfg(all(target_arch = "x86_64", feature = "avx2"))] Avx2 "avx2" x86_64::avx2, Avx2 fused true;
     #[cfg(all(target_arch = "x86_64", feature = "avx512"))] Avx512 "avx512" x86_64::avx512, Avx512 fused true;
 }
 

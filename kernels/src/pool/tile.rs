@@ -32,6 +32,8 @@ impl Kernel for Blocks<'_> {
 
 /// What is made of a window.
 trait Fold: Copy {
+    /// Whether the usual windows get loops of their own: worth their size for what networks are full of.
+    const USUAL: bool = false;
     const START: f32;
     fn add<L: Lanes>(self, l: L, sum: L::V, x: L::V) -> L::V;
     fn end<L: Lanes>(self, l: L, sum: L::V, count: usize) -> L::V;
@@ -49,6 +51,7 @@ struct Norm2;
 struct NormP(f32);
 
 impl Fold for Largest {
+    const USUAL: bool = true;
     const START: f32 = f32::NEG_INFINITY;
     #[inline(always)]
     fn add<L: Lanes>(self, l: L, sum: L::V, x: L::V) -> L::V {
@@ -61,6 +64,7 @@ impl Fold for Largest {
 }
 
 impl Fold for Mean {
+    const USUAL: bool = true;
     const START: f32 = 0.0;
     #[inline(always)]
     fn add<L: Lanes>(self, l: L, sum: L::V, x: L::V) -> L::V {
@@ -174,6 +178,9 @@ impl Pool {
             l.store_slice(&mut y[o * BLOCK..], f.end(l, sums[0], count));
         }
         match (d.kernel[2], d.stride[2], d.dilation[2]) {
+            (kernel, stride, dilation) if const { !F::USUAL } => {
+                self.strips::<L, F>(l, f, x, line, y, kernel, stride, dilation);
+            }
             (2, 2, 1) => self.strips::<L, F>(l, f, x, line, y, 2, 2, 1),
             (3, 2, 1) => self.strips::<L, F>(l, f, x, line, y, 3, 2, 1),
             (3, 1, 1) => self.strips::<L, F>(l, f, x, line, y, 3, 1, 1),

@@ -165,6 +165,14 @@ impl Graph {
         let floats = self.values.iter().filter_map(|v| v.fact.constant.as_ref()).filter(|t| t.dtype().is_float());
         floats.map(Tensor::len).sum()
     }
+    /// Features of this crate (families of ops) that a program needs to read the graph.
+    pub fn features(&self) -> BTreeSet<&'static str> {
+        let of = |n: &Node| {
+            let within = n.op.operator().bodies().into_iter().flat_map(|(_, body)| body.features());
+            n.op.feature().into_iter().chain(within).collect::<Vec<_>>()
+        };
+        self.nodes.iter().flat_map(of).collect()
+    }
     /// Multiply-accumulates of one run; nodes of unknown shape count 0.
     pub fn macs(&self) -> u64 {
         let of = |n: &Node| {

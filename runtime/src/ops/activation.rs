@@ -2,7 +2,7 @@
 
 use super::attrs::{AttrValue, attributes};
 use super::infer::{Infer, ValueType};
-use super::{Operator, elementwise};
+use super::{Evaluate, Operator, elementwise};
 use crate::kernels::elementwise::Unary;
 use crate::plan::{FormatCx, Formats, InPlace, LowerCx, Lowered};
 use crate::{DType, Result, Tensor};
@@ -77,9 +77,6 @@ impl Operator for Activate {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         elementwise::infer_unary(Unary::Map(self.kind), cx)
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        elementwise::eval_unary(Unary::Map(self.kind), elementwise::operand(inputs, 0)?)
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         if cx.out_ty(0).dtype == DType::F32 { cx.follow(0) } else { cx.plain() }
     }
@@ -88,6 +85,12 @@ impl Operator for Activate {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         elementwise::lower::lower_map(cx, self.kind)
+    }
+}
+
+impl Evaluate for Activate {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        elementwise::eval_unary(Unary::Map(self.kind), elementwise::operand(inputs, 0)?)
     }
 }
 

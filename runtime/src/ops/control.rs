@@ -7,7 +7,7 @@ use super::attrs::{AttrValue, Tensors, attributes};
 use super::elementwise::operand;
 use super::infer::{Infer, ValueType};
 use super::movement::{Concat, Unsqueeze};
-use super::{Operator, Takes};
+use super::{Evaluate, Operator, Takes};
 use crate::graph::Value;
 use crate::{DType, Dim, Error, Graph, Node, Op, Result, Tensor};
 use serde_json::Value as Json;
@@ -179,6 +179,9 @@ impl Operator for If {
         }
         yes.iter().zip(&no).map(|(a, b)| either(a, b)).collect()
     }
+}
+
+impl Evaluate for If {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let body = if flag(operand(inputs, 0)?)? { &self.yes } else { &self.no };
         body.run(&inputs[1..])
@@ -238,6 +241,9 @@ impl Operator for Loop {
         }
         Ok(out)
     }
+}
+
+impl Evaluate for Loop {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let (most, limit) = match inputs.first().copied().flatten() {
             Some(t) => (t.to_i64()?.first().copied().unwrap_or(0), MOST_ROUNDS),

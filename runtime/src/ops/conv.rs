@@ -5,10 +5,10 @@ mod overlap;
 
 pub use overlap::Col2Im;
 
-use super::Operator;
 use super::activation::Activation;
 use super::attrs::{AttrValue, attributes};
 use super::infer::{Fact, Infer, ValueType};
+use super::{Evaluate, Operator};
 use crate::dim::show_shape;
 use crate::format::packed::Form;
 use crate::plan::{FormatCx, Formats, Halo, LowerCx, Lowered};
@@ -121,18 +121,6 @@ impl Operator for Conv {
         check_residual(cx, &shape)?;
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
-        let params = self.params(&x.shape()[2..], &w.shape()[2..])?;
-        let bias = inputs.get(2).copied().flatten().map(Tensor::to_f32);
-        let (mut y, shape) =
-            reference::conv::conv(&x.to_f32(), x.shape(), &w.to_f32(), w.shape(), bias.as_deref(), &params);
-        if let Some(r) = inputs.get(3).copied().flatten() {
-            y.iter_mut().zip(r.to_f32()).for_each(|(y, r)| *y += r);
-        }
-        activate(&self.activation, &mut y);
-        Ok(vec![float_tensor(&shape, y, x.dtype())?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::formats(cx)
     }
@@ -150,6 +138,21 @@ impl Operator for Conv {
             return 0;
         };
         count(y.iter().chain(&w[1..]))
+    }
+}
+
+impl Evaluate for Conv {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        let params = self.params(&x.shape()[2..], &w.shape()[2..])?;
+        let bias = inputs.get(2).copied().flatten().map(Tensor::to_f32);
+        let (mut y, shape) =
+            reference::conv::conv(&x.to_f32(), x.shape(), &w.to_f32(), w.shape(), bias.as_deref(), &params);
+        if let Some(r) = inputs.get(3).copied().flatten() {
+            y.iter_mut().zip(r.to_f32()).for_each(|(y, r)| *y += r);
+        }
+        activate(&self.activation, &mut y);
+        Ok(vec![float_tensor(&shape, y, x.dtype())?])
     }
 }
 
@@ -186,15 +189,6 @@ impl Operator for ConvTranspose {
         }
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
-        let params = self.params(&w.shape()[2..])?;
-        let bias = inputs.get(2).copied().flatten().map(Tensor::to_f32);
-        let (mut y, shape) =
-            reference::conv::conv_transpose(&x.to_f32(), x.shape(), &w.to_f32(), w.shape(), bias.as_deref(), &params);
-        activate(&self.activation, &mut y);
-        Ok(vec![float_tensor(&shape, y, x.dtype())?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::formats_transposed(self, cx)
     }
@@ -208,6 +202,18 @@ impl Operator for ConvTranspose {
         let x = inputs.first().copied().flatten().and_then(|f| f.ty.known_shape());
         let (Some(w), Some(x)) = (weight_shape(inputs), x) else { return 0 };
         count(x.iter().chain(&w[1..]))
+    }
+}
+
+impl Evaluate for ConvTranspose {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        let params = self.params(&w.shape()[2..])?;
+        let bias = inputs.get(2).copied().flatten().map(Tensor::to_f32);
+        let (mut y, shape) =
+            reference::conv::conv_transpose(&x.to_f32(), x.shape(), &w.to_f32(), w.shape(), bias.as_deref(), &params);
+        activate(&self.activation, &mut y);
+        Ok(vec![float_tensor(&shape, y, x.dtype())?])
     }
 }
 

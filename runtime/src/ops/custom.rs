@@ -39,9 +39,9 @@
 //! # Ok::<(), pocketnn::Error>(())
 //! ```
 
-use super::Operator;
 use super::attrs::{self, Fields};
 use super::infer::{Fact, Infer, ValueType};
+use super::{Evaluate, Operator};
 use crate::plan::{LowerCx, Lowered};
 use crate::{Error, Result, Tensor};
 use serde_json::{Map, Value};
@@ -177,6 +177,15 @@ impl Operator for Custom {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         self.code()?.infer(&self.attributes, cx)
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.code()?.lower(&self.attributes, cx)
+    }
+    fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
+        self.code().map_or(0, |c| c.macs(&self.attributes, inputs, outputs))
+    }
+}
+
+impl Evaluate for Custom {
     fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
         let code = self.code()?;
         let computed = code.eval(&self.attributes, inputs, outputs)?;
@@ -194,11 +203,5 @@ impl Operator for Custom {
         }
         let found: Vec<ValueType> = computed.iter().map(ValueType::of).collect();
         Err(Error::graph(format!("custom op `{}`: `infer` promised {wanted:?}, `eval` gave {found:?}", self.name)))
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.code()?.lower(&self.attributes, cx)
-    }
-    fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
-        self.code().map_or(0, |c| c.macs(&self.attributes, inputs, outputs))
     }
 }

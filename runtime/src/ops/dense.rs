@@ -7,10 +7,10 @@ mod lower;
 
 pub use determinant::Determinant;
 
-use super::Operator;
 use super::attrs::attributes;
 use super::conv::{activate, agree, check_bias, count, float_tensor, operand};
 use super::infer::{self, Fact, Infer, ValueType};
+use super::{Evaluate, Operator};
 use crate::dim::show_shape;
 use crate::format::packed::Form;
 use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
@@ -50,18 +50,6 @@ impl Operator for Dense {
         shape.push(o.clone());
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
-        let (&[o, _], Some((_, lead))) = (w.shape(), x.shape().split_last()) else {
-            return Err(Error::graph("expected x [..., K] and w [O, K]".to_string()));
-        };
-        let bias = inputs.get(2).copied().flatten().map(Tensor::to_f32);
-        let rows = lead.iter().product();
-        let mut y = reference::dense::dense(&x.to_f32(), rows, &w.to_f32(), o, bias.as_deref());
-        activate(&self.activation, &mut y);
-        let shape: Vec<usize> = lead.iter().copied().chain([o]).collect();
-        Ok(vec![float_tensor(&shape, y, x.dtype())?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::formats(cx)
     }
@@ -75,6 +63,21 @@ impl Operator for Dense {
         let x = inputs.first().copied().flatten().and_then(|f| f.ty.known_shape());
         let y = outputs.first().and_then(ValueType::known_shape);
         x.zip(y).map_or(0, |(x, y)| count(y.iter().chain(x.last())))
+    }
+}
+
+impl Evaluate for Dense {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        let (&[o, _], Some((_, lead))) = (w.shape(), x.shape().split_last()) else {
+            return Err(Error::graph("expected x [..., K] and w [O, K]".to_string()));
+        };
+        let bias = inputs.get(2).copied().flatten().map(Tensor::to_f32);
+        let rows = lead.iter().product();
+        let mut y = reference::dense::dense(&x.to_f32(), rows, &w.to_f32(), o, bias.as_deref());
+        activate(&self.activation, &mut y);
+        let shape: Vec<usize> = lead.iter().copied().chain([o]).collect();
+        Ok(vec![float_tensor(&shape, y, x.dtype())?])
     }
 }
 
@@ -92,6 +95,18 @@ impl Operator for MatMul {
         shape.extend(n.cloned());
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        lower::lower_product(cx)
+    }
+    fn packed(&self, cx: &LowerCx) -> Vec<(usize, Form)> {
+        lower::packed_product(cx)
+    }
+    fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
+        Dense::default().macs(inputs, outputs)
+    }
+}
+
+impl Evaluate for MatMul {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
         if a.dtype().is_float() && a.dtype() != DType::F64 {
@@ -114,15 +129,6 @@ impl Operator for MatMul {
         let equation = format!("{},{}->{out}", letters(a.rank(), "mk"), letters(b.rank(), "kn"));
         Ok(vec![einsum::eval(&equation, &[a, b])?])
     }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        lower::lower_product(cx)
-    }
-    fn packed(&self, cx: &LowerCx) -> Vec<(usize, Form)> {
-        lower::packed_product(cx)
-    }
-    fn macs(&self, inputs: &[Option<&Fact>], outputs: &[ValueType]) -> u64 {
-        Dense::default().macs(inputs, outputs)
-    }
 }
 
 /// Leading axes, rows (or, of the right operand, columns) and the inner dimension of a product's operand.
@@ -140,6 +146,9 @@ impl Operator for Einsum {
         let shapes = (0..cx.len()).map(|i| cx.shape(i)).collect::<Result<Vec<_>>>()?;
         Ok(vec![ValueType::new(cx.dtype(0)?, einsum::infer(&self.equation, &shapes)?)])
     }
+}
+
+impl Evaluate for Einsum {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let operands = (0..inputs.len()).map(|i| operand(inputs, i)).collect::<Result<Vec<_>>>()?;
         Ok(vec![einsum::eval(&self.equation, &operands)?])

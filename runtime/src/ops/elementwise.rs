@@ -1,11 +1,11 @@
 //! Functions of one element, or of one element of each operand.
 
-use super::Operator;
 use super::Takes;
 use super::activation::Activation;
 use super::attrs::{attr_enum, attributes};
 use super::infer::{Infer, ValueType, broadcast};
 use super::operands::{by_size, from_raw, raw};
+use super::{Evaluate, Operator};
 use crate::kernels::elementwise::{self as kernel, Kind, Number};
 use crate::kernels::reference::elementwise as reference;
 use crate::plan::{FormatCx, Formats, InPlace, LowerCx, Lowered};
@@ -369,15 +369,6 @@ impl Operator for Unary {
         let zero = Dim::from(0);
         (self.kind == UnaryKind::Neg).then(|| cx.dims(0)?.iter().map(|d| Some(zero.clone() - d.clone())).collect())?
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        match self.kind.class() {
-            UnaryClass::Map(op) => eval_unary(op, x),
-            UnaryClass::Test(test) => {
-                Ok(vec![Tensor::new(x.shape(), x.to_f64().into_iter().map(|v| test.of(v)).collect())?])
-            }
-        }
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         self.choose(cx)
     }
@@ -386,6 +377,18 @@ impl Operator for Unary {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)
+    }
+}
+
+impl Evaluate for Unary {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        match self.kind.class() {
+            UnaryClass::Map(op) => eval_unary(op, x),
+            UnaryClass::Test(test) => {
+                Ok(vec![Tensor::new(x.shape(), x.to_f64().into_iter().map(|v| test.of(v)).collect())?])
+            }
+        }
     }
 }
 
@@ -431,6 +434,18 @@ impl Operator for Binary {
         let at = |v: &[Dim], i: usize| v[if v.len() == 1 { 0 } else { i }].clone();
         (0..n).map(|i| dims_of(self.kind, at(a, i), at(b, i))).collect()
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Once
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
+}
+
+impl Evaluate for Binary {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
         let y = if a.dtype() == b.dtype() {
@@ -444,15 +459,6 @@ impl Operator for Binary {
         } else {
             eval_unary(kernel::Unary::Map(self.activation), &y)
         }
-    }
-    fn formats(&self, cx: &FormatCx) -> Formats {
-        self.choose(cx)
-    }
-    fn place(&self) -> InPlace {
-        InPlace::Once
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }
 
@@ -498,6 +504,18 @@ impl Operator for PRelu {
         }
         Ok(vec![cx.ty(0)?.clone()])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        Self::choose(cx)
+    }
+    fn place(&self) -> InPlace {
+        InPlace::Once
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        Self::kernel(cx)
+    }
+}
+
+impl Evaluate for PRelu {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let (x, slope) = (operand(inputs, 0)?, operand(inputs, 1)?);
         if out_shape(&[x.shape(), slope.shape()])? != x.shape() {
@@ -509,15 +527,6 @@ impl Operator for PRelu {
             let undefined = || Error::unsupported(format!("PRelu has no meaning on {}", x.dtype()));
             Ok(vec![Tensor::new(x.shape(), y.ok_or_else(undefined)?)?])
         })
-    }
-    fn formats(&self, cx: &FormatCx) -> Formats {
-        Self::choose(cx)
-    }
-    fn place(&self) -> InPlace {
-        InPlace::Once
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        Self::kernel(cx)
     }
 }
 
@@ -542,6 +551,12 @@ impl Operator for Where {
         let pick = |i| if condition[at(condition.len(), i)] { &a[at(a.len(), i)] } else { &b[at(b.len(), i)] };
         Some((0..n).map(|i| pick(i).clone()).collect())
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        Self::kernel(cx)
+    }
+}
+
+impl Evaluate for Where {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let (c, a, b) = (operand(inputs, 0)?, operand(inputs, 1)?, operand(inputs, 2)?);
         let shape = out_shape(&[c.shape(), a.shape(), b.shape()])?;
@@ -550,8 +565,5 @@ impl Operator for Where {
             let y = reference::select::<T>(condition, (raw(a), a.shape()), (raw(b), b.shape()));
             Ok(vec![from_raw(a.dtype(), &shape, y.unwrap_or_default())?])
         })
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        Self::kernel(cx)
     }
 }

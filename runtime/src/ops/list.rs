@@ -7,7 +7,7 @@ use super::attrs::attributes;
 use super::elementwise::operand;
 use super::infer::{Infer, ValueType, normalize_axis};
 use super::movement::{Concat, Split, Squeeze, Unsqueeze};
-use super::{Operator, Takes};
+use super::{Evaluate, Operator, Takes};
 use crate::{DType, Dim, Error, Op, Result, Tensor};
 
 attributes! {
@@ -86,6 +86,9 @@ impl Operator for List {
         (0..cx.len()).try_for_each(|i| cx.ty(i).map(|_| ()))?;
         Ok(vec![list_type(Dim::from(cx.len()))])
     }
+}
+
+impl Evaluate for List {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let all: Result<Vec<Tensor>> = (0..inputs.len()).map(|i| operand(inputs, i).cloned()).collect();
         Ok(vec![Tensor::list(all?)])
@@ -102,6 +105,9 @@ impl Operator for ListAt {
         let extent = |&d: &i64| usize::try_from(d).map_or_else(|_| Dim::unknown(), Dim::from);
         Ok(vec![ValueType::new(self.dtype, self.shape.iter().map(extent).collect::<Vec<_>>())])
     }
+}
+
+impl Evaluate for ListAt {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let list = operand(inputs, 0)?.as_list()?;
         let t = &list[position(inputs, 1, list.len(), list.len())?];
@@ -123,6 +129,9 @@ impl Operator for ListConcat {
         normalize_axis(self.axis, self.rank)?;
         Ok(vec![ValueType::new(self.dtype, super::operands::unknown_shape(self.rank)?)])
     }
+}
+
+impl Evaluate for ListConcat {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let list = operand(inputs, 0)?.as_list()?;
         let axis = Tensor::vector(&[self.axis]);
@@ -157,6 +166,9 @@ impl Operator for ListErase {
         }
         Ok(vec![list_type(cx.shape(0)?[0].clone() - Dim::from(1))])
     }
+}
+
+impl Evaluate for ListErase {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let mut list = operand(inputs, 0)?.as_list()?.to_vec();
         let n = list.len();
@@ -181,6 +193,9 @@ impl Operator for ListInsert {
         }
         Ok(vec![list_type(cx.shape(0)?[0].clone() + Dim::from(1))])
     }
+}
+
+impl Evaluate for ListInsert {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let mut list = operand(inputs, 0)?.as_list()?.to_vec();
         let n = list.len();
@@ -204,6 +219,9 @@ impl Operator for ListLen {
     fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
         cx.shape(0).ok().map(<[Dim]>::to_vec)
     }
+}
+
+impl Evaluate for ListLen {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         Ok(vec![Tensor::scalar(operand(inputs, 0)?.as_list()?.len() as i64)])
     }
@@ -245,6 +263,9 @@ impl Operator for ListSplit {
         };
         Ok(vec![list_type(len)])
     }
+}
+
+impl Evaluate for ListSplit {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let axis = normalize_axis(self.axis, x.rank())?;

@@ -1,8 +1,11 @@
 //! The ops of a graph: one table, one file a family.
 //!
-//! An op is a struct of attributes ([`attrs`]) and an [`Operator`]: how its outputs' types follow from its inputs'
-//! ([`Operator::infer`]), what it computes, naively ([`Operator::eval`], the interpreter that folds constants and verifies
-//! conversions), and which kernel runs it ([`Operator::lower`], see [`crate::plan`]).
+//! An op is a struct of attributes ([`attrs`]), an [`Operator`]: how its outputs' types follow from its inputs' ([`Operator::infer`]) and
+//! which kernel runs it ([`Operator::lower`], see [`crate::plan`]), and what it computes, naively ([`Evaluate`], the interpreter that
+//! folds constants, verifies conversions and runs what has no kernel).
+//!
+//! A program links the families that it enables as features, and naive evaluation with the feature `interpret`: both are decided in
+//! [`Op::operator`] and [`Op::eval`], the only ways to the code of an op. What was left out is refused when a file is read.
 //!
 //! Meaning is one: image tensors are `[N, C, spatial...]`, convolution weights `[O, I/groups, k...]`, broadcasting and axes
 //! are numpy's. Operands that other formats keep as attributes but may compute (shapes, axes, pads) are inputs here; where
@@ -56,7 +59,16 @@ pub enum Takes {
     Any,
 }
 
-/// What every op can do.
+/// What an op computes, naively.
+pub trait Evaluate {
+    /// Computes the outputs. Inputs fit what [`Operator::infer`] accepted.
+    ///
+    /// # Errors
+    /// When the values do not fit (an index out of range), or this combination of types is not supported.
+    fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>>;
+}
+
+/// What a plan and a graph ask of an op.
 pub trait Operator: std::fmt::Debug + Send + Sync {
     /// The types of the outputs.
     ///
@@ -69,12 +81,6 @@ pub trait Operator: std::fmt::Debug + Send + Sync {
     fn infer_dims(&self, _cx: &Infer) -> Option<Vec<Dim>> {
         None
     }
-
-    /// Computes the outputs the naive way. Inputs fit what [`Self::infer`] accepted.
-    ///
-    /// # Errors
-    /// When the values do not fit (an index out of range), or this combination of types is not supported.
-    fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>>;
 
     /// Which element types its operands may have.
     fn takes(&self) -> Takes {
@@ -127,8 +133,34 @@ pub trait Operator: std::fmt::Debug + Send + Sync {
 
 use crate::Dim;
 
+/// What stands for an op that this program lacks.
+#[derive(Debug)]
+struct Absent(&'static str, &'static str);
+
+impl Operator for Absent {
+    fn infer(&self, _cx: &Infer) -> Result<Vec<ValueType>> {
+        Err(lacking(self.0, feature(self.1).unwrap_or_default()))
+    }
+}
+
+/// The name in a condition of the op table.
+fn feature(when: &'static str) -> Option<&'static str> {
+    when.split('"').nth(1)
+}
+
+/// Refuses naive evaluation in a program that is built without it.
+pub(crate) fn admit_evaluation(op: &Op) -> Result<()> {
+    if cfg!(feature = "interpret") { Ok(()) } else { Err(lacking(op.name(), "interpret")) }
+}
+
+fn lacking(op: &str, feature: &str) -> Error {
+    Error::unsupported(format!(
+        "`{op}` needs the feature `{feature}` of the crate `pocketnn`, which this program is built without"
+    ))
+}
+
 macro_rules! op_table {
-    ($($family:ident: $($name:ident)*;)*) => {
+    ($($family:ident $when:tt: $($name:ident)*;)*) => {
         /// An op with its attributes.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Op { $($(#[doc = concat!("See [`", stringify!($family), "::", stringify!($name), "`].")] $name($family::$name)),*),* }
@@ -138,8 +170,17 @@ macro_rules! op_table {
             pub const NAMES: &[&str] = &[$($(stringify!($name)),*),*];
             /// The name, as in files and reports.
             pub fn name(&self) -> &'static str { match self { $($(Op::$name(_) => stringify!($name)),*),* } }
-            /// What it can do.
-            pub fn operator(&self) -> &dyn Operator { match self { $($(Op::$name(o) => o),*),* } }
+            /// The feature of this crate without which a program lacks the op, unless every program has it.
+            pub fn feature(&self) -> Option<&'static str> {
+                match self { $($(Op::$name(_) => feature(stringify!($when))),*),* }
+            }
+            /// What it can do. An op that this program lacks refuses every input.
+            pub fn operator(&self) -> &dyn Operator {
+                match self { $($(Op::$name(o) => if cfg! $when { o } else { &Absent(stringify!($name), stringify!($when)) }),*),* }
+            }
+            fn evaluate(&self) -> Option<&dyn Evaluate> {
+                match self { $($(Op::$name(o) => if cfg!(feature = "interpret") && cfg! $when { Some(o) } else { None }),*),* }
+            }
             /// The attributes that differ from their defaults.
             pub fn attributes(&self) -> serde_json::Map<String, serde_json::Value> {
                 match self { $($(Op::$name(o) => o.to_json()),*),* }
@@ -147,16 +188,16 @@ macro_rules! op_table {
             /// Computes the outputs the naive way, strings that are only moved among them.
             ///
             /// # Errors
-            /// As [`Operator::eval`].
+            /// As [`Evaluate::eval`], and `Unsupported` in a program without the feature `interpret` or that of the op.
             pub fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
-                let operator = self.operator();
-                let moved = operator.takes() == Takes::Moved && inputs.iter().flatten().any(|t| t.dtype() == crate::DType::Text);
-                if moved { text::ranked(operator, inputs, outputs) } else { operator.eval(inputs, outputs) }
+                let Some(op) = self.evaluate() else { return Err(lacking(self.name(), "interpret")) };
+                let moved = || inputs.iter().flatten().any(|t| t.dtype() == crate::DType::Text);
+                if self.operator().takes() == Takes::Moved && moved() { text::ranked(self, inputs, outputs) } else { op.eval(inputs, outputs) }
             }
             /// The op of this name with these attributes.
             ///
             /// # Errors
-            /// When there is no such op or an attribute is unknown or has the wrong type.
+            /// When there is no such op or an attribute is unknown or has the wrong type; `Unsupported` when this program lacks the op.
             pub fn from_json(name: &str, attributes: serde_json::Map<String, serde_json::Value>) -> Result<Self> {
                 Self::from_fields(name, Fields::new(attributes))
             }
@@ -166,7 +207,11 @@ macro_rules! op_table {
             /// As [`Self::from_json`].
             pub fn from_fields(name: &str, fields: Fields) -> Result<Self> {
                 match name {
-                    $($(stringify!($name) => <$family::$name>::from_json(fields).map(Op::$name),)*)*
+                    $($(stringify!($name) => if cfg! $when {
+                        <$family::$name>::from_json(fields).map(Op::$name)
+                    } else {
+                        Err(lacking(name, feature(stringify!($when)).unwrap_or_default()))
+                    },)*)*
                     _ => Err(Error::format(format!("unknown op `{name}`; this file needs a newer pocketnn"))),
                 }
             }
@@ -177,25 +222,26 @@ macro_rules! op_table {
 }
 
 op_table! {
-    activation: Activate;
-    control: If Loop;
-    conv: Col2Im Conv ConvTranspose;
-    custom: Custom;
-    dense: Dense Determinant Einsum MatMul;
-    elementwise: Binary BitCast Cast Narrow PRelu Unary Where;
-    gather: CumProd CumSum EyeLike Gather GatherElements GatherNd Lookup NonZero OneHot ScatterElements ScatterNd SelectBoxes TopK Trilu Unique;
-    list: List ListAt ListConcat ListErase ListInsert ListLen ListSplit;
-    movement: Concat ConstantOfShape DepthToSpace Expand Identity Pad Pick Range Reshape Reverse Shape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze;
-    norm: BatchNorm GroupNorm LayerNorm Lrn;
-    pool: MaxPoolWithIndices Pool;
-    quantize: Dequantize QBinary QConv QConvTranspose QDense QMatMul QPool QReduce QResize QSoftmax QUnary Quantize;
-    random: Random;
-    recurrent: Gru Lstm Rnn;
-    reduce: ArgReduce Reduce;
-    resize: Resize;
-    sample: DeformConv GridSample RoiAlign RoiPool;
-    signal: Dft MelWeights Stft;
-    softmax: Hardmax Softmax;
-    text: CountNgrams JoinText MatchText NormalizeText SplitText;
-    trees: TreeEnsemble;
+    activation (feature = "activation"): Activate;
+    control (feature = "control"): If Loop;
+    conv (feature = "conv"): Col2Im Conv ConvTranspose;
+    custom (all()): Custom;
+    dense (feature = "dense"): Dense Determinant Einsum MatMul;
+    elementwise (feature = "elementwise"): Binary BitCast Cast Narrow PRelu Unary Where;
+    gather (feature = "gather"): CumProd CumSum EyeLike Gather GatherElements GatherNd Lookup NonZero OneHot ScatterElements ScatterNd SelectBoxes TopK Trilu Unique;
+    list (feature = "control"): List ListAt ListConcat ListErase ListInsert ListLen ListSplit;
+    movement (all()): Identity Reshape Shape Squeeze Unsqueeze;
+    movement (feature = "movement"): Concat ConstantOfShape DepthToSpace Expand Pad Pick Range Reverse Slice SpaceToDepth Split Tile Transpose;
+    norm (feature = "norm"): BatchNorm GroupNorm LayerNorm Lrn;
+    pool (feature = "pool"): MaxPoolWithIndices Pool;
+    quantize (feature = "quantize"): Dequantize QBinary QConv QConvTranspose QDense QMatMul QPool QReduce QResize QSoftmax QUnary Quantize;
+    random (feature = "random"): Random;
+    recurrent (feature = "recurrent"): Gru Lstm Rnn;
+    reduce (feature = "reduce"): ArgReduce Reduce;
+    resize (feature = "resize"): Resize;
+    sample (feature = "sample"): DeformConv GridSample RoiAlign RoiPool;
+    signal (feature = "signal"): Dft MelWeights Stft;
+    softmax (feature = "softmax"): Hardmax Softmax;
+    text (feature = "text"): CountNgrams JoinText MatchText NormalizeText SplitText;
+    trees (feature = "trees"): TreeEnsemble;
 }

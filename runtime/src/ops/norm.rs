@@ -1,10 +1,10 @@
 //! Normalisation.
 
-use super::Operator;
 use super::attrs::attributes;
 use super::elementwise::lower::done;
 use super::elementwise::{cast, eval_unary, operand};
 use super::infer::{Infer, ValueType, broadcast, normalize_axis};
+use super::{Evaluate, Operator};
 use crate::dim::show_shape;
 use crate::kernels::activation::{Activation, Map};
 use crate::kernels::elementwise::Unary;
@@ -117,15 +117,6 @@ impl Operator for BatchNorm {
         }
         images(cx, 1..5)
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let (mean, variance) = (operand(inputs, 3)?.to_f64(), operand(inputs, 4)?.to_f64());
-        let (scale, bias) = (parameter(inputs, 1), parameter(inputs, 2));
-        let epsilon = f64::from(self.epsilon);
-        let y = reference::batch(&x.to_f64(), x.shape(), &mean, &variance, scale.as_deref(), bias.as_deref(), epsilon);
-        let y = result(y, x)?;
-        if self.activation == Activation::Identity { Ok(y) } else { eval_unary(Unary::Map(self.activation), &y[0]) }
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         let constant = (1..5).all(|i| cx.constant(i).is_some());
         let images = matches!(cx.format(0), Format::Blocked | Format::ChannelsLast);
@@ -157,6 +148,18 @@ impl Operator for BatchNorm {
     }
 }
 
+impl Evaluate for BatchNorm {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let (mean, variance) = (operand(inputs, 3)?.to_f64(), operand(inputs, 4)?.to_f64());
+        let (scale, bias) = (parameter(inputs, 1), parameter(inputs, 2));
+        let epsilon = f64::from(self.epsilon);
+        let y = reference::batch(&x.to_f64(), x.shape(), &mean, &variance, scale.as_deref(), bias.as_deref(), epsilon);
+        let y = result(y, x)?;
+        if self.activation == Activation::Identity { Ok(y) } else { eval_unary(Unary::Map(self.activation), &y[0]) }
+    }
+}
+
 impl GroupNorm {
     /// Groups for this number of channels.
     ///
@@ -178,13 +181,6 @@ impl Operator for GroupNorm {
             self.groups(channels)?;
         }
         Ok(ty)
-    }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let groups = self.groups(x.shape()[1])?;
-        let (scale, bias) = (parameter(inputs, 1), parameter(inputs, 2));
-        let epsilon = f64::from(self.epsilon);
-        result(reference::group(&x.to_f64(), x.shape(), groups, scale.as_deref(), bias.as_deref(), epsilon), x)
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         let channels = cx.shape(0).get(1).copied().unwrap_or(0);
@@ -210,6 +206,16 @@ impl Operator for GroupNorm {
             let parameter = |i: usize| io.has(i).then(|| io.input::<f32>(i));
             group.apply_in_place(parameter(1), parameter(2), y, par)
         })
+    }
+}
+
+impl Evaluate for GroupNorm {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let groups = self.groups(x.shape()[1])?;
+        let (scale, bias) = (parameter(inputs, 1), parameter(inputs, 2));
+        let epsilon = f64::from(self.epsilon);
+        result(reference::group(&x.to_f64(), x.shape(), groups, scale.as_deref(), bias.as_deref(), epsilon), x)
     }
 }
 
@@ -242,37 +248,6 @@ impl Operator for LayerNorm {
         shape[axis..].fill(Dim::from(1));
         let statistics = ValueType::new(DType::F32, shape);
         Ok([ty.clone(), statistics.clone(), statistics].into_iter().take(cx.outputs().min(3)).collect())
-    }
-    fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let axis = normalize_axis(self.axis, x.rank())?;
-        let at = |i: usize| spread(inputs.get(i).copied().flatten(), &x.shape()[axis..]);
-        let (scale, bias, epsilon) = (at(1)?, at(2)?, f64::from(self.epsilon));
-        let wide = x.to_f64();
-        let mut out = if self.rms {
-            let mut y = reference::rms(&wide, x.shape(), axis, scale.as_deref(), epsilon);
-            if let Some(bias) = &bias {
-                y.chunks_mut(bias.len().max(1)).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
-            }
-            result(y, x)?
-        } else {
-            result(reference::layer(&wide, x.shape(), axis, scale.as_deref(), bias.as_deref(), epsilon), x)?
-        };
-        let mut shape = x.shape().to_vec();
-        let len = shape[axis..].iter().product::<usize>().max(1);
-        shape[axis..].fill(1);
-        let mean = |row: &[f64]| if self.rms { 0.0 } else { row.iter().sum::<f64>() / row.len() as f64 };
-        let deviation = |row: &[f64]| {
-            let (m, n) = (mean(row), row.len() as f64);
-            1.0 / (row.iter().map(|v| (v - m).powi(2)).sum::<f64>() / n + epsilon).sqrt()
-        };
-        if outputs > 1 {
-            out.push(Tensor::new(&shape, wide.chunks(len).map(|r| mean(r) as f32).collect())?);
-        }
-        if outputs > 2 {
-            out.push(Tensor::new(&shape, wide.chunks(len).map(|r| deviation(r) as f32).collect())?);
-        }
-        Ok(out)
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let x = cx.input(0)?;
@@ -307,18 +282,46 @@ impl Operator for LayerNorm {
     }
 }
 
+impl Evaluate for LayerNorm {
+    fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let axis = normalize_axis(self.axis, x.rank())?;
+        let at = |i: usize| spread(inputs.get(i).copied().flatten(), &x.shape()[axis..]);
+        let (scale, bias, epsilon) = (at(1)?, at(2)?, f64::from(self.epsilon));
+        let wide = x.to_f64();
+        let mut out = if self.rms {
+            let mut y = reference::rms(&wide, x.shape(), axis, scale.as_deref(), epsilon);
+            if let Some(bias) = &bias {
+                y.chunks_mut(bias.len().max(1)).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+            }
+            result(y, x)?
+        } else {
+            result(reference::layer(&wide, x.shape(), axis, scale.as_deref(), bias.as_deref(), epsilon), x)?
+        };
+        let mut shape = x.shape().to_vec();
+        let len = shape[axis..].iter().product::<usize>().max(1);
+        shape[axis..].fill(1);
+        let mean = |row: &[f64]| if self.rms { 0.0 } else { row.iter().sum::<f64>() / row.len() as f64 };
+        let deviation = |row: &[f64]| {
+            let (m, n) = (mean(row), row.len() as f64);
+            1.0 / (row.iter().map(|v| (v - m).powi(2)).sum::<f64>() / n + epsilon).sqrt()
+        };
+        if outputs > 1 {
+            out.push(Tensor::new(&shape, wide.chunks(len).map(|r| mean(r) as f32).collect())?);
+        }
+        if outputs > 2 {
+            out.push(Tensor::new(&shape, wide.chunks(len).map(|r| deviation(r) as f32).collect())?);
+        }
+        Ok(out)
+    }
+}
+
 impl Operator for Lrn {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         if self.size == 0 {
             return Err(Error::graph("size: expected at least 1, found 0"));
         }
         images(cx, 0..0)
-    }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let d = f64::from;
-        let (alpha, beta, k) = (d(self.alpha), d(self.beta), d(self.bias));
-        result(reference::local_response(&x.to_f64(), x.shape(), self.size, alpha, beta, k), x)
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let x = cx.input(0)?;
@@ -329,5 +332,14 @@ impl Operator for Lrn {
         let f = kernel::LocalResponse::new(cx.isa(), shape, self.size, self.alpha, self.beta, self.bias)?;
         let run = move |io: &mut Io<'_>, par: &dyn Parallel| done(f.apply(io.input(0), io.output(0), par));
         Ok(Compute::function("across channels", run).into())
+    }
+}
+
+impl Evaluate for Lrn {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let d = f64::from;
+        let (alpha, beta, k) = (d(self.alpha), d(self.beta), d(self.bias));
+        result(reference::local_response(&x.to_f64(), x.shape(), self.size, alpha, beta, k), x)
     }
 }

@@ -1,11 +1,11 @@
 //! Pooling over windows of the spatial axes. Global pooling is [`super::reduce::Reduce`].
 
-use super::Operator;
 use super::attrs::{attr_enum, attributes};
 use super::conv::lower::lead;
 use super::conv::{Pads, Steps, float_tensor, image, operand, per_axis};
 use super::elementwise::lower::done;
 use super::infer::{Infer, ValueType};
+use super::{Evaluate, Operator};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered, can_block};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::reference::{self, Window};
@@ -68,12 +68,6 @@ impl Operator for Pool {
         let shape = infer(cx, &self.kernel, &self.strides, &self.dilations, &self.pads, self.ceil_mode)?;
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let (window, out) = self.window(&x.shape()[2..])?;
-        let (y, shape) = reference::pool::pool(&x.to_f32(), x.shape(), self.function(), &window, &out);
-        Ok(vec![float_tensor(&shape, y, x.dtype())?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         if cx.ty(0).is_some_and(can_block) && can_block(cx.out_ty(0)) { cx.blocked() } else { cx.plain() }
     }
@@ -100,6 +94,15 @@ impl Operator for Pool {
     }
 }
 
+impl Evaluate for Pool {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let (window, out) = self.window(&x.shape()[2..])?;
+        let (y, shape) = reference::pool::pool(&x.to_f32(), x.shape(), self.function(), &window, &out);
+        Ok(vec![float_tensor(&shape, y, x.dtype())?])
+    }
+}
+
 impl Pool {
     /// The window with explicit padding, and the output extents, on an image of this size.
     ///
@@ -123,6 +126,9 @@ impl Operator for MaxPoolWithIndices {
         let shape = infer(cx, &self.kernel, &self.strides, &self.dilations, &self.pads, self.ceil_mode)?;
         Ok(vec![ValueType::new(cx.dtype(0)?, shape.clone()), ValueType::new(DType::I64, shape)])
     }
+}
+
+impl Evaluate for MaxPoolWithIndices {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let size = &x.shape()[2..];

@@ -1,10 +1,10 @@
 //! Random numbers that are the same in every run: each is a function of the seed and its position.
 
-use super::Operator;
 use super::attrs::{attr_enum, attributes};
 use super::elementwise::cast;
 use super::infer::{Infer, ValueType};
 use super::operands::{entries, extent, shape, unknown_shape, vector};
+use super::{Evaluate, Operator};
 use crate::{DType, Error, Result, Tensor};
 
 attr_enum! {
@@ -65,6 +65,9 @@ impl Operator for Random {
         let shape = shape.into_iter().map(|d| extent(d, "input 0")).collect::<Result<Vec<_>>>()?;
         Ok(vec![ValueType::new(self.dtype, shape)])
     }
+}
+
+impl Evaluate for Random {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let n: usize = shape.iter().product();

@@ -1,11 +1,11 @@
 //! Recurrent layers. Gates are stacked as in ONNX.
 
-use super::Operator;
 use super::activation::Activation;
 use super::attrs::{AttrValue, attr_enum, attributes};
 use super::conv::{count, float_tensor, operand};
 use super::infer::{Fact, Infer, ValueType};
 use super::operands::{shapes, unify};
+use super::{Evaluate, Operator};
 use crate::plan::{Compute, Io, LowerCx, Lowered, Step};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::par::Parallel;
@@ -353,14 +353,17 @@ macro_rules! layer {
             fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
                 self.layer().infer(cx)
             }
-            fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
-                self.layer().eval(self, inputs, outputs)
-            }
             fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
                 self.layer().lower(cx)
             }
             fn macs(&self, inputs: &[Option<&Fact>], _outputs: &[ValueType]) -> u64 {
                 self.layer().macs(inputs)
+            }
+        }
+
+        impl Evaluate for $op {
+            fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
+                self.layer().eval(self, inputs, outputs)
             }
         }
     };

@@ -1,10 +1,10 @@
 //! Reductions over axes.
 
-use super::Operator;
 use super::attrs::{attr_enum, attributes};
 use super::elementwise::lower::{done, order};
 use super::elementwise::operand;
 use super::infer::{Infer, ValueType, normalize_axis};
+use super::{Evaluate, Operator};
 use crate::kernels::elementwise::{Binary, Number};
 use crate::kernels::par::Parallel;
 use crate::kernels::reduce::{Global, Plan, Reduce as Kernel, Reduction, arg};
@@ -224,21 +224,6 @@ impl Operator for Reduce {
             _ => None,
         }
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let given = inputs.get(1).copied().flatten().map(Tensor::to_i64).transpose()?;
-        let axes = self.axes(given.as_deref(), x.rank())?;
-        let shape = reduced(x.shape(), &axes, self.keep_dims, &1);
-        let y = if let Some(op) = self.kind.reduction() {
-            with_dtype!(x.dtype(), T => {
-                Tensor::new(&shape, reference::reduce::<T>(op, x.as_slice()?, x.shape(), &axes))
-            })
-        } else {
-            let every = self.kind == ReduceKind::All;
-            Tensor::new(&shape, reference::logical(every, x.as_slice()?, x.shape(), &axes))
-        };
-        Ok(vec![y?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         let (shape, given) = (cx.shape(0), cx.constant(1).map(Tensor::to_i64).transpose());
         let (Some(ty), Ok(given)) = (cx.ty(0), given) else { return cx.plain() };
@@ -274,6 +259,24 @@ impl Operator for Reduce {
     }
 }
 
+impl Evaluate for Reduce {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let given = inputs.get(1).copied().flatten().map(Tensor::to_i64).transpose()?;
+        let axes = self.axes(given.as_deref(), x.rank())?;
+        let shape = reduced(x.shape(), &axes, self.keep_dims, &1);
+        let y = if let Some(op) = self.kind.reduction() {
+            with_dtype!(x.dtype(), T => {
+                Tensor::new(&shape, reference::reduce::<T>(op, x.as_slice()?, x.shape(), &axes))
+            })
+        } else {
+            let every = self.kind == ReduceKind::All;
+            Tensor::new(&shape, reference::logical(every, x.as_slice()?, x.shape(), &axes))
+        };
+        Ok(vec![y?])
+    }
+}
+
 impl Operator for ArgReduce {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let shape = cx.shape(0)?;
@@ -282,16 +285,6 @@ impl Operator for ArgReduce {
             return Err(Error::graph(format!("axis {} has no elements to choose from", self.axis)));
         }
         Ok(vec![ValueType::new(DType::I64, reduced(shape, &[axis], self.keep_dims, &Dim::from(1)))])
-    }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let axis = normalize_axis(self.axis, x.rank())?;
-        if x.shape()[axis] == 0 {
-            return Err(Error::graph(format!("axis {} has no elements to choose from", self.axis)));
-        }
-        let shape = reduced(x.shape(), &[axis], self.keep_dims, &1);
-        let y = with_dtype!(x.dtype(), T => reference::arg::<T>(!self.min, self.last, x.as_slice()?, x.shape(), axis));
-        Ok(vec![Tensor::new(&shape, y)?])
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let x = cx.input(0)?;
@@ -313,5 +306,18 @@ impl Operator for ArgReduce {
             DType::U8 => run!(u8),
             _ => Lowered::Interpreted,
         })
+    }
+}
+
+impl Evaluate for ArgReduce {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let axis = normalize_axis(self.axis, x.rank())?;
+        if x.shape()[axis] == 0 {
+            return Err(Error::graph(format!("axis {} has no elements to choose from", self.axis)));
+        }
+        let shape = reduced(x.shape(), &[axis], self.keep_dims, &1);
+        let y = with_dtype!(x.dtype(), T => reference::arg::<T>(!self.min, self.last, x.as_slice()?, x.shape(), axis));
+        Ok(vec![Tensor::new(&shape, y)?])
     }
 }

@@ -1,11 +1,11 @@
 //! Resampling of the spatial axes.
 
-use super::Operator;
 use super::attrs::{attr_enum, attributes};
 use super::conv::operand;
 use super::elementwise::lower::done;
 use super::infer::{Infer, ValueType};
 use super::operands::{by_size, distinct_axes, entries, extent, from_raw, raw, shape, unknown_shape, vector};
+use super::{Evaluate, Operator};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered, can_block};
 use crate::{DType, Dim, Error, Result, Tensor, checked_len, with_dtype};
 use pocketnn_kernels::elementwise::Number;
@@ -283,25 +283,6 @@ impl Operator for Resize {
         };
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let shape = shape(self, inputs)?;
-        let x = operand(inputs, 0)?;
-        let (tables, out) = self.tables(x.shape(), &[1, 2, 3].map(|i| inputs.get(i).copied().flatten()))?;
-        if out.contains(&0) {
-            return Ok(vec![Tensor::zeros(x.dtype(), &shape)?]);
-        }
-        if self.mode != ResizeMode::Nearest {
-            let y = reference::resize::resize(&x.to_f64(), x.shape(), &tables, f64::from(self.extrapolation));
-            let y = with_dtype!(x.dtype(), T => Tensor::new(&shape, y.into_iter().map(T::from_f64).collect()))?;
-            return Ok(vec![y]);
-        }
-        let (chosen, fill) = (chosen(&tables, x.shape()), self.fill(x.dtype()));
-        by_size!(x.dtype(), T => {
-            let y = reference::movement::select(raw::<T>(x), x.shape(), &chosen, raw::<T>(&fill)[0]);
-            from_raw(x.dtype(), &shape, y)
-        })
-        .map(|t| vec![t])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         let (x, y) = (cx.shape(0), cx.out_shape(0));
         let known = (1..4).all(|i| cx.ty(i).is_none() || cx.constant(i).is_some());
@@ -315,6 +296,9 @@ impl Operator for Resize {
             return Ok(Lowered::Interpreted);
         }
         let (tables, _) = self.tables(&x.shape, &[1, 2, 3].map(|i| cx.constant(i)))?;
+        if y.shape.contains(&0) {
+            return Ok(Compute::function("nothing", |_, _| {}).into());
+        }
         if x.format == Format::Blocked {
             let rank = x.shape.len();
             let table = |i: usize| (i + rank).checked_sub(3).filter(|&a| a >= 2).and_then(|a| tables[a].as_ref());
@@ -333,6 +317,28 @@ impl Operator for Resize {
             });
         };
         Ok(Compute::function("nearest", run).into())
+    }
+}
+
+impl Evaluate for Resize {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let shape = shape(self, inputs)?;
+        let x = operand(inputs, 0)?;
+        let (tables, out) = self.tables(x.shape(), &[1, 2, 3].map(|i| inputs.get(i).copied().flatten()))?;
+        if out.contains(&0) {
+            return Ok(vec![Tensor::zeros(x.dtype(), &shape)?]);
+        }
+        if self.mode != ResizeMode::Nearest {
+            let y = reference::resize::resize(&x.to_f64(), x.shape(), &tables, f64::from(self.extrapolation));
+            let y = with_dtype!(x.dtype(), T => Tensor::new(&shape, y.into_iter().map(T::from_f64).collect()))?;
+            return Ok(vec![y]);
+        }
+        let (chosen, fill) = (chosen(&tables, x.shape()), self.fill(x.dtype()));
+        by_size!(x.dtype(), T => {
+            let y = reference::movement::select(raw::<T>(x), x.shape(), &chosen, raw::<T>(&fill)[0]);
+            from_raw(x.dtype(), &shape, y)
+        })
+        .map(|t| vec![t])
     }
 }
 

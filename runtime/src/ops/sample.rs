@@ -1,10 +1,10 @@
 //! Images sampled between their pixels: at a grid of places, in regions of interest, at shifted taps of a kernel.
 
-use super::Operator;
 use super::attrs::{attr_enum, attributes};
 use super::elementwise::{cast, operand};
 use super::infer::{Infer, ValueType};
 use super::operands::shape;
+use super::{Evaluate, Operator};
 use crate::{Dim, Error, Result, Tensor};
 
 attr_enum! {
@@ -104,6 +104,9 @@ impl Operator for RoiPool {
         let shape = [cx.shape(1)?[0].clone(), cx.shape(0)?[1].clone(), Dim::from(self.height), Dim::from(self.width)];
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
+}
+
+impl Evaluate for RoiPool {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let out = shape(self, inputs)?;
         let (x, rois) = (operand(inputs, 0)?, operand(inputs, 1)?.to_f64());
@@ -247,6 +250,9 @@ impl Operator for GridSample {
         let shape = [&x.shape[..2], &grid[1..rank - 1]].concat();
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
+}
+
+impl Evaluate for GridSample {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let (x, grid) = (operand(inputs, 0)?, operand(inputs, 1)?);
@@ -338,6 +344,9 @@ impl Operator for RoiAlign {
         let shape = [rois, cx.shape(0)?[1].clone(), Dim::from(self.height), Dim::from(self.width)];
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
+}
+
+impl Evaluate for RoiAlign {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let (x, rois, images) = (operand(inputs, 0)?, operand(inputs, 1)?.to_f64(), operand(inputs, 2)?.to_i64()?);
@@ -411,6 +420,9 @@ impl Operator for DeformConv {
         let shape = [x[0].clone(), w[0].clone(), offset[2].clone(), offset[3].clone()];
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
+}
+
+impl Evaluate for DeformConv {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let out = shape(self, inputs)?;
         let (x, w, offset) = (operand(inputs, 0)?, operand(inputs, 1)?, operand(inputs, 2)?);

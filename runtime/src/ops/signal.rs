@@ -1,10 +1,10 @@
 //! Signals: Fourier transforms and the weights of mel bands. Complex numbers are pairs along a last axis of extent 2.
 
-use super::Operator;
 use super::attrs::attributes;
 use super::elementwise::{cast, operand};
 use super::infer::{Infer, ValueType, normalize_axis};
 use super::operands::{shape, unknown_shape};
+use super::{Evaluate, Operator};
 use crate::{DType, Dim, Error, Result, Tensor};
 use std::f64::consts::TAU;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -244,6 +244,9 @@ impl Operator for Dft {
         shape[rank - 1] = last;
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
+}
+
+impl Evaluate for Dft {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let out = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
@@ -301,6 +304,9 @@ impl Operator for Stft {
         let bins = if self.one_sided { length.div_floor(&Dim::from(2)) + Dim::from(1) } else { length };
         Ok(vec![ValueType::new(x.dtype, [x.shape[0].clone(), frames, bins, Dim::from(2)])])
     }
+}
+
+impl Evaluate for Stft {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let out = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
@@ -345,6 +351,9 @@ impl Operator for MelWeights {
         let shape = [bins.unwrap_or_else(Dim::unknown), known(cx, 0).unwrap_or_else(Dim::unknown)];
         Ok(vec![ValueType::new(self.dtype, shape)])
     }
+}
+
+impl Evaluate for MelWeights {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let out = shape(self, inputs)?;
         let number = |i: usize| {

@@ -1,10 +1,10 @@
 //! Softmax and its relatives.
 
-use super::Operator;
 use super::attrs::attributes;
 use super::elementwise::lower::{done, order};
 use super::elementwise::{cast, operand};
 use super::infer::{Infer, ValueType, normalize_axis};
+use super::{Evaluate, Operator};
 use crate::kernels::par::Parallel;
 use crate::kernels::reference::softmax as reference;
 use crate::kernels::softmax::{Kind, Softmax as Kernel};
@@ -71,10 +71,6 @@ impl Operator for Softmax {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         infer(cx, self.axis)
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let kind = if self.log { Kind::LogSoftmax } else { Kind::Softmax };
-        eval(kind, self.axis, operand(inputs, 0)?)
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         formats(cx)
     }
@@ -83,17 +79,27 @@ impl Operator for Softmax {
     }
 }
 
+impl Evaluate for Softmax {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let kind = if self.log { Kind::LogSoftmax } else { Kind::Softmax };
+        eval(kind, self.axis, operand(inputs, 0)?)
+    }
+}
+
 impl Operator for Hardmax {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         infer(cx, self.axis)
-    }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        eval(Kind::Hardmax, self.axis, operand(inputs, 0)?)
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         formats(cx)
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower(cx, Kind::Hardmax, self.axis)
+    }
+}
+
+impl Evaluate for Hardmax {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        eval(Kind::Hardmax, self.axis, operand(inputs, 0)?)
     }
 }

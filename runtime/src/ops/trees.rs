@@ -1,10 +1,10 @@
 //! Ensembles of decision trees.
 
-use super::Operator;
 use super::attrs::{attr_enum, attributes};
 use super::elementwise::{cast, operand};
 use super::infer::{Infer, ValueType};
 use super::operands::{integers, shape};
+use super::{Evaluate, Operator};
 use crate::{DType, Dim, Error, Result, Tensor};
 
 attr_enum! {
@@ -138,6 +138,9 @@ impl Operator for TreeEnsemble {
         }
         Ok(vec![ValueType::new(self.dtype, [rows, Dim::from(self.targets)])])
     }
+}
+
+impl Evaluate for TreeEnsemble {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let out = shape(self, inputs)?;
         let x = operand(inputs, 0)?;

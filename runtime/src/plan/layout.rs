@@ -271,7 +271,10 @@ impl Layout {
                 let (inputs, outputs) = self.placements(graph, node, d);
                 let cx = LowerCx { graph, node, inputs: &inputs, outputs: &outputs, target, cache };
                 match node.op.operator().lower(&cx).map_err(|e| e.at(|| graph.describe(node)))? {
-                    Lowered::Interpreted => interpreted(graph, node, inputs, &outputs, failure),
+                    Lowered::Interpreted => {
+                        crate::ops::admit_evaluation(&node.op).map_err(|e| e.at(|| graph.describe(node)))?;
+                        interpreted(graph, node, inputs, &outputs, failure)
+                    }
                     lowered => Ok(lowered),
                 }
             }

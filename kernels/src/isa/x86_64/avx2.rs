@@ -51,6 +51,7 @@ macro_rules! ymm {
 
 impl Ymm {
     /// Only for tokens of instruction sets that have AVX2, FMA and F16C.
+    #[cfg(feature = "avx512")]
     #[inline(always)]
     pub(super) fn new() -> Self {
         Self(())

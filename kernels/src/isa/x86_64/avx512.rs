@@ -1,7 +1,7 @@
 //! AVX-512: sixteen lanes in one 512-bit register, eight in one of 32 256-bit registers.
 
 use super::super::{Kernel, Lanes, Simd};
-use super::avx2::Ymm;
+use super::avx2::{Avx2, Ymm};
 use std::arch::x86_64::*;
 
 /// Token of AVX-512 (F, VL, DQ, BW), AVX2, FMA and F16C.
@@ -10,7 +10,7 @@ pub struct Avx512(());
 
 impl Avx512 {
     pub fn detect() -> bool {
-        super::Avx2::detect()
+        Avx2::detect()
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512dq")

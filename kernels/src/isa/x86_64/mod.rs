@@ -1,10 +1,9 @@
 //! Instruction sets of x86-64.
 
+#[cfg(feature = "avx2")]
 pub mod avx2;
 #[cfg(feature = "avx512")]
 pub mod avx512;
-
-pub use avx2::Avx2;
 
 /// Flush-to-zero (bit 15) and denormals-are-zero (bit 6) of MXCSR.
 const FLUSH: u32 = 0x8040;

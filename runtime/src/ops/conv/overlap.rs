@@ -1,10 +1,10 @@
 //! Blocks added up where they overlap: the inverse movement of a convolution's windows.
 
-use crate::ops::Operator;
 use crate::ops::attrs::attributes;
 use crate::ops::elementwise::{cast, operand};
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{entries, extent, integers, shape, unknown_shape, vector};
+use crate::ops::{Evaluate, Operator};
 use crate::{Dim, Error, Result, Tensor};
 
 attributes! {
@@ -66,6 +66,9 @@ impl Operator for Col2Im {
         }
         Ok(vec![ValueType::new(x.dtype, out)])
     }
+}
+
+impl Evaluate for Col2Im {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let out = shape(self, inputs)?;
         let x = operand(inputs, 0)?;

@@ -1,9 +1,9 @@
 //! Determinants.
 
-use crate::ops::Operator;
 use crate::ops::attrs::attributes;
 use crate::ops::elementwise::{cast, operand};
 use crate::ops::infer::{Infer, ValueType};
+use crate::ops::{Evaluate, Operator};
 use crate::{Error, Result, Tensor};
 
 attributes! {
@@ -42,6 +42,9 @@ impl Operator for Determinant {
         crate::ops::operands::unify("rows and columns", &x.shape[rank - 2], &x.shape[rank - 1])?;
         Ok(vec![ValueType::new(x.dtype, &x.shape[..rank - 2])])
     }
+}
+
+impl Evaluate for Determinant {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let (shape, n) = (&x.shape()[..x.rank() - 2], x.shape()[x.rank() - 1]);

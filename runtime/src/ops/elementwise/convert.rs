@@ -2,7 +2,7 @@
 
 use super::{BitCast, Cast, Narrow, cast, operand};
 use crate::ops::infer::{Infer, ValueType};
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::plan::{LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, narrow};
 
@@ -14,15 +14,18 @@ impl Operator for BitCast {
         }
         Ok(vec![ValueType::new(self.to, x.shape.clone())])
     }
+    fn takes(&self) -> Takes {
+        Takes::Narrow
+    }
+}
+
+impl Evaluate for BitCast {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         if self.to.is_narrow() && narrow::bits(self.to) < 8 {
             return Ok(vec![narrow::unpack(self.to, x.shape(), &narrow::pack(x))?]);
         }
         Ok(vec![Tensor::from_bytes(self.to, x.shape(), x.bytes())?])
-    }
-    fn takes(&self) -> Takes {
-        Takes::Narrow
     }
 }
 
@@ -33,11 +36,14 @@ impl Operator for Narrow {
         }
         Ok(vec![ValueType::new(self.to, cx.shape(0)?)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Ok(vec![narrow::convert(operand(inputs, 0)?, self.to, self.saturate, self.rounding)?])
-    }
     fn takes(&self) -> Takes {
         Takes::Narrow
+    }
+}
+
+impl Evaluate for Narrow {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        Ok(vec![narrow::convert(operand(inputs, 0)?, self.to, self.saturate, self.rounding)?])
     }
 }
 
@@ -54,10 +60,13 @@ impl Operator for Cast {
     fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
         matches!(self.to, DType::I32 | DType::I64).then(|| cx.dims(0).map(<[Dim]>::to_vec))?
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Ok(vec![cast(operand(inputs, 0)?, self.to)?])
-    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)
+    }
+}
+
+impl Evaluate for Cast {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        Ok(vec![cast(operand(inputs, 0)?, self.to)?])
     }
 }

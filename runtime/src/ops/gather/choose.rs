@@ -4,7 +4,7 @@ use super::{CumProd, CumSum, EyeLike, NonZero, OneHot, TopK, Trilu};
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType, normalize_axis};
 use crate::ops::operands::{by_size, entries, extent, from_raw, integers, raw, shape, shapes, vector};
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
 use pocketnn_kernels::elementwise::Number;
 use pocketnn_kernels::reference::gather as reference;
@@ -48,6 +48,9 @@ impl Operator for OneHot {
         shape.insert(normalize_axis(self.axis, shape.len() + 1)?, Self::depth(cx)?);
         Ok(vec![ValueType::new(values.dtype, shape)])
     }
+}
+
+impl Evaluate for OneHot {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let (t, values) = (operand(inputs, 0)?, operand(inputs, 2)?);
@@ -81,6 +84,9 @@ impl Operator for TopK {
         let all = [ValueType::new(x.dtype, shape.clone()), ValueType::new(DType::I64, shape)];
         Ok(all.into_iter().take(cx.outputs()).collect())
     }
+}
+
+impl Evaluate for TopK {
     fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shapes(self, inputs, outputs)?.swap_remove(0);
         let x = operand(inputs, 0)?;
@@ -97,6 +103,9 @@ impl Operator for NonZero {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         Ok(vec![ValueType::new(DType::I64, vec![Dim::from(cx.rank(0)?), Dim::unknown()])])
     }
+}
+
+impl Evaluate for NonZero {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let at = with_dtype!(x.dtype(), T => reference::non_zero(x.as_slice::<T>()?, x.shape()));
@@ -121,6 +130,9 @@ impl Operator for CumSum {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         running(cx)
     }
+}
+
+impl Evaluate for CumSum {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let axis = normalize_axis(one(inputs, 1)?, x.rank())?;
@@ -136,6 +148,9 @@ impl Operator for CumProd {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         running(cx)
     }
+}
+
+impl Evaluate for CumProd {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let axis = normalize_axis(one(inputs, 1)?, x.rank())?;
@@ -160,6 +175,9 @@ impl Operator for Trilu {
         }
         Ok(vec![cx.ty(0)?.clone()])
     }
+}
+
+impl Evaluate for Trilu {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
@@ -180,6 +198,9 @@ impl Operator for EyeLike {
         }
         Ok(vec![ValueType::new(self.dtype.unwrap_or(x.dtype), x.shape.clone())])
     }
+}
+
+impl Evaluate for EyeLike {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let dtype = self.dtype.unwrap_or(operand(inputs, 0)?.dtype());

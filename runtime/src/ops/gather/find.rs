@@ -4,7 +4,7 @@ use crate::ops::attrs::attributes;
 use crate::ops::elementwise::operand;
 use crate::ops::gather::Gather;
 use crate::ops::infer::{Infer, ValueType, broadcast, normalize_axis};
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::{DType, Dim, Error, Op, Result, Tensor, with_dtype};
 use pocketnn_kernels::elementwise::Number;
 use std::collections::HashMap;
@@ -73,6 +73,9 @@ impl Operator for Unique {
         let all = [ValueType::new(x.dtype, shape), numbers(count.clone()), numbers(inverse), numbers(count)];
         Ok(all.into_iter().take(cx.outputs()).collect())
     }
+}
+
+impl Evaluate for Unique {
     fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let (slices, before, behind) = self.cut(x.shape())?;
@@ -126,6 +129,9 @@ impl Operator for Lookup {
         super::super::operands::unify("keys and values", &cx.shape(1)?[0], &cx.shape(2)?[0])?;
         Ok(vec![ValueType::new(values, cx.shape(0)?)])
     }
+}
+
+impl Evaluate for Lookup {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let [x, table, values, default] = [0, 1, 2, 3].map(|i| operand(inputs, i));
         let (x, table, values, default) = (x?, table?, values?, default?);
@@ -182,6 +188,9 @@ impl Operator for SelectBoxes {
         broadcast(&boxes.shape[..1], &scores.shape[..1])?;
         Ok(vec![ValueType::new(DType::I64, [Dim::unknown(), Dim::from(3)])])
     }
+}
+
+impl Evaluate for SelectBoxes {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let (boxes, scores) = (operand(inputs, 0)?, operand(inputs, 1)?);
         let number = |i: usize| inputs.get(i).copied().flatten().and_then(|t| t.to_f64().first().copied());

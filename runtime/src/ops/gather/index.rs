@@ -4,7 +4,7 @@ use super::{Gather, GatherElements, GatherNd, Reduction, ScatterElements, Scatte
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType, normalize_axis};
 use crate::ops::operands::{by_size, from_raw, integers, raw, shape, unify};
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::plan::{Compute, Io, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
 use pocketnn_kernels::gather::{Gather as Kernel, position};
@@ -39,15 +39,6 @@ impl Operator for Gather {
         }
         indices.iter().map(|i| position(i.known_signed()?, x.len()).ok().map(|p| x[p].clone())).collect()
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let shape = shape(self, inputs)?;
-        let (x, indices) = (operand(inputs, 0)?, integers(inputs, 1)?);
-        let axis = normalize_axis(self.axis, x.rank())?;
-        by_size!(x.dtype(), T => {
-            from_raw(x.dtype(), &shape, reference::gather(raw::<T>(x), x.shape(), axis, &indices)?)
-        })
-        .map(|t| vec![t])
-    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let (x, indices) = (cx.input(0)?, cx.input(1)?);
         let axis = normalize_axis(self.axis, x.shape.len())?;
@@ -63,6 +54,18 @@ impl Operator for Gather {
             }
         };
         Ok(Compute::function("gather", run).into())
+    }
+}
+
+impl Evaluate for Gather {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let shape = shape(self, inputs)?;
+        let (x, indices) = (operand(inputs, 0)?, integers(inputs, 1)?);
+        let axis = normalize_axis(self.axis, x.rank())?;
+        by_size!(x.dtype(), T => {
+            from_raw(x.dtype(), &shape, reference::gather(raw::<T>(x), x.shape(), axis, &indices)?)
+        })
+        .map(|t| vec![t])
     }
 }
 
@@ -92,6 +95,9 @@ impl Operator for GatherElements {
         expect_elements(cx, self.axis)?;
         Ok(vec![ValueType::new(cx.dtype(0)?, cx.shape(1)?)])
     }
+}
+
+impl Evaluate for GatherElements {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let (x, indices) = (operand(inputs, 0)?, integers(inputs, 1)?);
@@ -133,6 +139,9 @@ impl Operator for GatherNd {
         shape.extend_from_slice(&x.shape[b + k..]);
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
+}
+
+impl Evaluate for GatherNd {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let (x, tuples) = (operand(inputs, 0)?, integers(inputs, 1)?);
@@ -183,6 +192,9 @@ impl Operator for ScatterElements {
         expect_updates(cx, cx.shape(1)?)?;
         Ok(vec![cx.ty(0)?.clone()])
     }
+}
+
+impl Evaluate for ScatterElements {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let (x, indices, updates) = (operand(inputs, 0)?, integers(inputs, 1)?, operand(inputs, 2)?);
@@ -205,6 +217,9 @@ impl Operator for ScatterNd {
         expect_updates(cx, &[&indices[..indices.len() - 1], &x.shape[k..]].concat())?;
         Ok(vec![x.clone()])
     }
+}
+
+impl Evaluate for ScatterNd {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let (x, tuples, updates) = (operand(inputs, 0)?, integers(inputs, 1)?, operand(inputs, 2)?);

@@ -24,7 +24,7 @@ fn shape(op: impl Into<Op>, inputs: &[&Fact]) -> String {
 
 fn eval(op: impl Into<Op>, inputs: &[&Tensor]) -> Result<Tensor> {
     let inputs: Vec<Option<&Tensor>> = inputs.iter().map(|t| Some(*t)).collect();
-    op.into().operator().eval(&inputs, 1).map(|mut t| t.swap_remove(0))
+    op.into().eval(&inputs, 1).map(|mut t| t.swap_remove(0))
 }
 
 #[test]

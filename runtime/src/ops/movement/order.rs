@@ -4,7 +4,7 @@ use super::{DepthToSpace, SpaceToDepth, Transpose};
 use crate::ops::conv::operand;
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{by_size, from_raw, raw, shape};
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::plan::{FormatCx, Formats, LowerCx, Lowered};
 use crate::{Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::reference::movement as reference;
@@ -39,18 +39,21 @@ impl Operator for Transpose {
     fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
         cx.dims(0).map(<[Dim]>::to_vec)
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
+}
+
+impl Evaluate for Transpose {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
         let perm = self.permutation(x.rank())?;
         by_size!(x.dtype(), T => from_raw(x.dtype(), &shape, reference::transpose(raw::<T>(x), x.shape(), &perm)))
             .map(|t| vec![t])
-    }
-    fn formats(&self, cx: &FormatCx) -> Formats {
-        self.choose(cx)
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }
 
@@ -81,6 +84,15 @@ impl Operator for DepthToSpace {
         let c = part(&c, self.block * self.block, "channels")?;
         Ok(vec![ValueType::new(cx.dtype(0)?, vec![n, c, h * b.clone(), w * b])])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        Self::choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
+}
+
+impl Evaluate for DepthToSpace {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
@@ -90,12 +102,6 @@ impl Operator for DepthToSpace {
             from_raw(x.dtype(), &shape, y)
         })
         .map(|t| vec![t])
-    }
-    fn formats(&self, cx: &FormatCx) -> Formats {
-        Self::choose(cx)
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }
 
@@ -109,6 +115,12 @@ impl Operator for SpaceToDepth {
         let c = c * Dim::from(self.block * self.block);
         Ok(vec![ValueType::new(cx.dtype(0)?, vec![n, c, h, w])])
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
+}
+
+impl Evaluate for SpaceToDepth {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
@@ -118,9 +130,6 @@ impl Operator for SpaceToDepth {
             from_raw(x.dtype(), &shape, y)
         })
         .map(|t| vec![t])
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::ops::conv::operand;
 use crate::ops::elementwise::lower::done;
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{by_size, from_raw, raw, shape, unify};
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered, Step, can_block};
 use crate::{DType, Dim, Error, Result, Tensor};
 use pocketnn_kernels::layout::Blocked;
@@ -47,20 +47,6 @@ impl Operator for Pick {
         shape[1] = Dim::from(self.pick.len());
         Ok(vec![ValueType::new(first.dtype, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let shape = shape(self, inputs)?;
-        let dtype = operand(inputs, 0)?.dtype();
-        let positions = shape[2..].iter().product();
-        by_size!(dtype, T => {
-            let images: Vec<(&[T], usize)> = inputs.iter().flatten().map(|t| (raw::<T>(t), t.shape()[1])).collect();
-            let total: usize = images.iter().map(|i| i.1).sum();
-            if self.pick.iter().any(|&c| c >= total) {
-                return Err(Error::graph(format!("pick: a channel beyond the {total} of the inputs")));
-            }
-            from_raw(dtype, &shape, reference::pick(&images, shape[0], positions, &self.pick))
-        })
-        .map(|t| vec![t])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         let mut f = cx.plain();
         let blocked = (0..cx.len()).filter(|&i| cx.format(i) == Format::Blocked).count();
@@ -79,6 +65,23 @@ impl Operator for Pick {
         let sources = (0..cx.len()).map(|i| Ok(cx.shape(i)?[1])).collect::<Result<Vec<_>>>()?;
         let positions = y.shape[2..].iter().product();
         Ok(Compute::new(Planes { dtype: y.dtype, sources, positions, pick: self.pick.clone() }).into())
+    }
+}
+
+impl Evaluate for Pick {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let shape = shape(self, inputs)?;
+        let dtype = operand(inputs, 0)?.dtype();
+        let positions = shape[2..].iter().product();
+        by_size!(dtype, T => {
+            let images: Vec<(&[T], usize)> = inputs.iter().flatten().map(|t| (raw::<T>(t), t.shape()[1])).collect();
+            let total: usize = images.iter().map(|i| i.1).sum();
+            if self.pick.iter().any(|&c| c >= total) {
+                return Err(Error::graph(format!("pick: a channel beyond the {total} of the inputs")));
+            }
+            from_raw(dtype, &shape, reference::pick(&images, shape[0], positions, &self.pick))
+        })
+        .map(|t| vec![t])
     }
 }
 

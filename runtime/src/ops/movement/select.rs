@@ -6,7 +6,7 @@ use crate::ops::infer::{Infer, MAX_DIMS, ValueType, broadcast, normalize_axis};
 use crate::ops::operands::{
     by_size, distinct_axes, entries, extent, from_raw, numbers, raw, shape, shapes, unify, unknown_shape, vector,
 };
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::plan::{FormatCx, Formats, LowerCx, Lowered, Parts};
 use crate::{Dim, Error, Result, Tensor, dim::show_shape};
 use pocketnn_kernels::reference::movement as reference;
@@ -79,6 +79,18 @@ impl Operator for Concat {
         }
         Some(all)
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn parts(&self, cx: &FormatCx) -> Option<Parts> {
+        self.pieces(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
+}
+
+impl Evaluate for Concat {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let axis = normalize_axis(self.axis, shape.len())?;
@@ -89,15 +101,6 @@ impl Operator for Concat {
             from_raw(dtype, &shape, reference::concat(&parts, axis))
         })
         .map(|t| vec![t])
-    }
-    fn formats(&self, cx: &FormatCx) -> Formats {
-        self.choose(cx)
-    }
-    fn parts(&self, cx: &FormatCx) -> Option<Parts> {
-        self.pieces(cx)
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }
 
@@ -140,6 +143,18 @@ impl Operator for Split {
             })
             .collect())
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn parts(&self, cx: &FormatCx) -> Option<Parts> {
+        self.pieces(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
+}
+
+impl Evaluate for Split {
     fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let axis = normalize_axis(self.axis, x.rank())?;
@@ -151,15 +166,6 @@ impl Operator for Split {
             start += shape[axis];
         }
         Ok(parts)
-    }
-    fn formats(&self, cx: &FormatCx) -> Formats {
-        self.choose(cx)
-    }
-    fn parts(&self, cx: &FormatCx) -> Option<Parts> {
-        self.pieces(cx)
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }
 
@@ -308,12 +314,6 @@ impl Operator for Slice {
         let run = Run::new(x.len(), one(1)?, one(2)?, step).ok()?;
         (0..run.len).map(|i| x.get((run.start as isize + i as isize * run.step) as usize).cloned()).collect()
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let runs = Self::runs_of(x.shape(), &[1, 2, 3, 4].map(|i| inputs.get(i).copied().flatten()))?;
-        let shape: Vec<usize> = runs.iter().map(|r| r.len).collect();
-        select_or_empty(x, &shape, None, |a| reference::slice_table(runs[a].start, runs[a].step, runs[a].len))
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         self.choose(cx)
     }
@@ -322,6 +322,15 @@ impl Operator for Slice {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         self.kernel(cx)
+    }
+}
+
+impl Evaluate for Slice {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let runs = Self::runs_of(x.shape(), &[1, 2, 3, 4].map(|i| inputs.get(i).copied().flatten()))?;
+        let shape: Vec<usize> = runs.iter().map(|r| r.len).collect();
+        select_or_empty(x, &shape, None, |a| reference::slice_table(runs[a].start, runs[a].step, runs[a].len))
     }
 }
 
@@ -337,6 +346,12 @@ impl Operator for Reverse {
         let dims = cx.dims(0)?.iter().cloned();
         Some(if self.axes.is_empty() { dims.collect() } else { dims.rev().collect() })
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
+}
+
+impl Evaluate for Reverse {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let (axes, shape) = (distinct_axes(&self.axes, x.rank())?, x.shape());
@@ -345,9 +360,6 @@ impl Operator for Reverse {
             let start = if backwards { shape[a] - 1 } else { 0 };
             reference::slice_table(start, if backwards { -1 } else { 1 }, shape[a])
         })
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }
 
@@ -374,6 +386,12 @@ impl Operator for Expand {
         }
         if x.len() == 1 { Some(vec![x[0].clone(); n]) } else { Some(x.to_vec()) }
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        Self::kernel(cx)
+    }
+}
+
+impl Evaluate for Expand {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
@@ -381,9 +399,6 @@ impl Operator for Expand {
         padded.extend_from_slice(x.shape());
         let x = x.reshaped(&padded)?;
         select_or_empty(&x, &shape, None, |a| reference::repeat_table(padded[a], shape[a]))
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        Self::kernel(cx)
     }
 }
 
@@ -411,13 +426,16 @@ impl Operator for Tile {
         let times = cx.dims(1)?.first().map_or(Some(1), Dim::known)?;
         (x.len().checked_mul(times)? <= MAX_DIMS).then(|| (0..times).flat_map(|_| x.to_vec()).collect())
     }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        Self::kernel(cx)
+    }
+}
+
+impl Evaluate for Tile {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
         select_or_empty(x, &shape, None, |a| reference::repeat_table(x.shape()[a], shape[a]))
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        Self::kernel(cx)
     }
 }
 
@@ -478,6 +496,15 @@ impl Operator for Pad {
         }
         Ok(vec![ValueType::new(x.dtype, shape)])
     }
+    fn formats(&self, cx: &FormatCx) -> Formats {
+        self.choose(cx)
+    }
+    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
+        self.kernel(cx)
+    }
+}
+
+impl Evaluate for Pad {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let x = operand(inputs, 0)?;
@@ -486,11 +513,5 @@ impl Operator for Pad {
         select_or_empty(x, &shape, fill, |a| {
             reference::pad_table(self.mode.kernel(), x.shape()[a], before[a], shape[a])
         })
-    }
-    fn formats(&self, cx: &FormatCx) -> Formats {
-        self.choose(cx)
-    }
-    fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
-        self.kernel(cx)
     }
 }

@@ -6,7 +6,7 @@ use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::{
     by_size, distinct_axes, entries, extent, from_raw, numbers, raw, shape, unknown_shape, vector,
 };
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::plan::{FormatCx, Formats, InPlace, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor, dim::show_shape, with_dtype};
 use pocketnn_kernels::elementwise::Number;
@@ -21,9 +21,6 @@ impl Operator for Identity {
     fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
         cx.dims(0).map(<[Dim]>::to_vec)
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Ok(vec![operand(inputs, 0)?.clone()])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         cx.follow(0)
     }
@@ -32,6 +29,12 @@ impl Operator for Identity {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::reshape(cx)
+    }
+}
+
+impl Evaluate for Identity {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        Ok(vec![operand(inputs, 0)?.clone()])
     }
 }
 
@@ -51,9 +54,6 @@ impl Operator for Reshape {
     fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
         cx.dims(0).map(<[Dim]>::to_vec)
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::reshape_formats(cx)
     }
@@ -62,6 +62,12 @@ impl Operator for Reshape {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::reshape(cx)
+    }
+}
+
+impl Evaluate for Reshape {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
     }
 }
 
@@ -123,9 +129,6 @@ impl Operator for Squeeze {
     fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
         cx.dims(0).map(<[Dim]>::to_vec)
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::reshape_formats(cx)
     }
@@ -134,6 +137,12 @@ impl Operator for Squeeze {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::reshape(cx)
+    }
+}
+
+impl Evaluate for Squeeze {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
     }
 }
 
@@ -168,9 +177,6 @@ impl Operator for Unsqueeze {
     fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
         cx.dims(0).map(<[Dim]>::to_vec)
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         lower::reshape_formats(cx)
     }
@@ -179,6 +185,12 @@ impl Operator for Unsqueeze {
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         lower::reshape(cx)
+    }
+}
+
+impl Evaluate for Unsqueeze {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        Ok(vec![operand(inputs, 0)?.reshaped(&shape(self, inputs)?)?])
     }
 }
 
@@ -202,6 +214,9 @@ impl Operator for Shape {
     fn infer_dims(&self, cx: &Infer) -> Option<Vec<Dim>> {
         cx.shape(0).ok().map(|s| self.part(s).to_vec())
     }
+}
+
+impl Evaluate for Shape {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape: Vec<i64> = self.part(operand(inputs, 0)?.shape()).iter().map(|&d| d as i64).collect();
         Ok(vec![Tensor::vector(&shape)])
@@ -223,6 +238,12 @@ impl Operator for ConstantOfShape {
         let n = cx.dims(0)?.first()?.known().filter(|&n| n <= crate::ops::infer::MAX_DIMS)?;
         Some(vec![Dim::signed(value); n])
     }
+    fn lower(&self, _cx: &LowerCx) -> Result<Lowered> {
+        Ok(self.kernel())
+    }
+}
+
+impl Evaluate for ConstantOfShape {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let n = shape.iter().product();
@@ -231,9 +252,6 @@ impl Operator for ConstantOfShape {
             return Ok(vec![Tensor::texts(&shape, vec![self.value.as_texts()?[0].clone(); n])?]);
         }
         by_size!(dtype, T => from_raw(dtype, &shape, vec![raw::<T>(&self.value)[0]; n])).map(|t| vec![t])
-    }
-    fn lower(&self, _cx: &LowerCx) -> Result<Lowered> {
-        Ok(self.kernel())
     }
 }
 
@@ -256,6 +274,9 @@ impl Operator for Range {
         let (start, delta) = (cx.dims(0)?.first()?, cx.dims(2)?.first()?);
         Some((0..n).map(|i| start.clone() + delta.clone() * Dim::from(i)).collect())
     }
+}
+
+impl Evaluate for Range {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let shape = shape(self, inputs)?;
         let (start, delta) = (operand(inputs, 0)?, operand(inputs, 2)?);

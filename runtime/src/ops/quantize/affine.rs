@@ -1,7 +1,7 @@
 //! Floats to numbers and back.
 
-use super::super::Operator;
 use super::super::infer::{Infer, ValueType, normalize_axis};
+use super::super::{Evaluate, Operator};
 use super::{Dequantize, Quantize, operand, type_range, with_numbers};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
 use crate::{DType, Error, Result, Tensor, with_dtype};
@@ -90,15 +90,6 @@ impl Operator for Quantize {
         check(cx)?;
         Ok(vec![ValueType::new(self.to, cx.shape(0)?)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, table, range) = (operand(inputs, 0)?, Table::read(inputs, self.axis)?, limits(self.to)?);
-        let one = |(i, &v): (usize, &f32)| {
-            let (scale, zero) = table.at(i);
-            quantize(v, scale, zero, self.even, range)
-        };
-        let y = x.as_slice::<f32>()?.iter().enumerate().map(one).collect();
-        Ok(vec![super::tensor(self.to, x.shape(), y)?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         follow_last(cx)
     }
@@ -123,6 +114,18 @@ impl Operator for Quantize {
     }
 }
 
+impl Evaluate for Quantize {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (x, table, range) = (operand(inputs, 0)?, Table::read(inputs, self.axis)?, limits(self.to)?);
+        let one = |(i, &v): (usize, &f32)| {
+            let (scale, zero) = table.at(i);
+            quantize(v, scale, zero, self.even, range)
+        };
+        let y = x.as_slice::<f32>()?.iter().enumerate().map(one).collect();
+        Ok(vec![super::tensor(self.to, x.shape(), y)?])
+    }
+}
+
 impl Operator for Dequantize {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let x = cx.ty(0)?;
@@ -131,15 +134,6 @@ impl Operator for Dequantize {
         }
         check(cx)?;
         Ok(vec![ValueType::new(DType::F32, x.shape.clone())])
-    }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, table) = (operand(inputs, 0)?, Table::read(inputs, self.axis)?);
-        let one = |(i, v): (usize, i64)| {
-            let (scale, zero) = table.at(i);
-            dequantize(v, scale, zero)
-        };
-        let y = x.to_i64()?.into_iter().enumerate().map(one).collect();
-        Ok(vec![Tensor::new(x.shape(), y)?])
     }
     fn formats(&self, cx: &FormatCx) -> Formats {
         follow_last(cx)
@@ -164,6 +158,18 @@ impl Operator for Dequantize {
             });
         })
         .into()))
+    }
+}
+
+impl Evaluate for Dequantize {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (x, table) = (operand(inputs, 0)?, Table::read(inputs, self.axis)?);
+        let one = |(i, v): (usize, i64)| {
+            let (scale, zero) = table.at(i);
+            dequantize(v, scale, zero)
+        };
+        let y = x.to_i64()?.into_iter().enumerate().map(one).collect();
+        Ok(vec![Tensor::new(x.shape(), y)?])
     }
 }
 

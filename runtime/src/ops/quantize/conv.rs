@@ -1,8 +1,8 @@
 //! Convolutions and layers of integers.
 
-use super::super::Operator;
 use super::super::conv::{Conv, ConvTranspose, Steps, agree, count, image, per_axis};
 use super::super::infer::{Fact, Infer, ValueType, broadcast};
+use super::super::{Evaluate, Operator};
 use super::{
     QConv, QConvTranspose, QDense, QMatMul, Sums, channels_last, flat_image, is_channels_last, numbers, operand,
     tensor, two, with_numbers,
@@ -88,14 +88,6 @@ impl Operator for QConv {
         }
         Ok(vec![ValueType::new(dtype, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
-        let params = self.params(&x.shape()[2..], &w.shape()[2..])?;
-        let (a, b) = (less(x, self.sums.x)?, less(w, self.sums.w)?);
-        let (raw, shape) = reference::conv(&a, x.shape(), &b, w.shape(), &params);
-        let y = finish(&self.sums, inputs, raw, shape[1], shape[2..].iter().product())?;
-        Ok(vec![tensor(x.dtype(), &shape, y)?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         channels_last(cx)
     }
@@ -130,6 +122,17 @@ impl Operator for QConv {
         let w = inputs.get(1).copied().flatten().and_then(|f| f.ty.known_shape());
         let (Some(w), Some(y)) = (w, outputs.first().and_then(ValueType::known_shape)) else { return 0 };
         count(y.iter().chain(&w[1..]))
+    }
+}
+
+impl Evaluate for QConv {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        let params = self.params(&x.shape()[2..], &w.shape()[2..])?;
+        let (a, b) = (less(x, self.sums.x)?, less(w, self.sums.w)?);
+        let (raw, shape) = reference::conv(&a, x.shape(), &b, w.shape(), &params);
+        let y = finish(&self.sums, inputs, raw, shape[1], shape[2..].iter().product())?;
+        Ok(vec![tensor(x.dtype(), &shape, y)?])
     }
 }
 
@@ -211,14 +214,6 @@ impl Operator for QConvTranspose {
         }
         Ok(vec![ValueType::new(dtype, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
-        let params = self.params(&w.shape()[2..])?;
-        let (a, b) = (less(x, self.sums.x)?, less(w, self.sums.w)?);
-        let (raw, shape) = reference::conv_transpose(&a, x.shape(), &b, w.shape(), &params);
-        let y = finish(&self.sums, inputs, raw, shape[1], shape[2..].iter().product())?;
-        Ok(vec![tensor(x.dtype(), &shape, y)?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         channels_last(cx)
     }
@@ -265,6 +260,17 @@ impl Operator for QConvTranspose {
     }
 }
 
+impl Evaluate for QConvTranspose {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        let params = self.params(&w.shape()[2..])?;
+        let (a, b) = (less(x, self.sums.x)?, less(w, self.sums.w)?);
+        let (raw, shape) = reference::conv_transpose(&a, x.shape(), &b, w.shape(), &params);
+        let y = finish(&self.sums, inputs, raw, shape[1], shape[2..].iter().product())?;
+        Ok(vec![tensor(x.dtype(), &shape, y)?])
+    }
+}
+
 impl Operator for QDense {
     fn infer(&self, cx: &Infer) -> Result<Vec<ValueType>> {
         let (x, w) = (cx.shape(0)?, cx.shape(1)?);
@@ -275,19 +281,6 @@ impl Operator for QDense {
         agree("depth", last, k, "input 0", "input 1")?;
         let dtype = check(cx, &self.sums, o)?;
         Ok(vec![ValueType::new(dtype, lead.iter().cloned().chain([o.clone()]).collect::<Vec<_>>())])
-    }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
-        let (o, k) = (w.shape()[0], w.shape()[1]);
-        let (a, b) = (less(x, self.sums.x)?, less(w, self.sums.w)?);
-        let mut shape = x.shape().to_vec();
-        let rows: usize = shape[..shape.len() - 1].iter().product();
-        let (raw, _) = reference::conv(&a, &[rows, k, 1], &b, &[o, k, 1], &ConvParams::new(1));
-        if let Some(last) = shape.last_mut() {
-            *last = o;
-        }
-        let y = finish(&self.sums, inputs, raw, o, 1)?;
-        Ok(vec![tensor(x.dtype(), &shape, y)?])
     }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let Some(w) = cx.constant(1) else { return Ok(Lowered::Interpreted) };
@@ -317,6 +310,22 @@ impl Operator for QDense {
         let w = inputs.get(1).copied().flatten().and_then(|f| f.ty.known_shape());
         let (Some(w), Some(y)) = (w, outputs.first().and_then(ValueType::known_shape)) else { return 0 };
         count(y.iter().chain(&w[1..]))
+    }
+}
+
+impl Evaluate for QDense {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (x, w) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        let (o, k) = (w.shape()[0], w.shape()[1]);
+        let (a, b) = (less(x, self.sums.x)?, less(w, self.sums.w)?);
+        let mut shape = x.shape().to_vec();
+        let rows: usize = shape[..shape.len() - 1].iter().product();
+        let (raw, _) = reference::conv(&a, &[rows, k, 1], &b, &[o, k, 1], &ConvParams::new(1));
+        if let Some(last) = shape.last_mut() {
+            *last = o;
+        }
+        let y = finish(&self.sums, inputs, raw, o, 1)?;
+        Ok(vec![tensor(x.dtype(), &shape, y)?])
     }
 }
 
@@ -367,20 +376,6 @@ impl Operator for QMatMul {
         let shape: Vec<Dim> = broadcast(la, lb)?.into_iter().chain([m.clone(), n.clone()]).collect();
         Ok(vec![ValueType::new(a.dtype, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
-        let shape = super::super::operands::shape(self, inputs)?;
-        let batches = Batches::new(a.shape(), b.shape(), &shape);
-        let (left, right) = (less(a, self.sums.x)?, less(b, self.sums.w)?);
-        let mut raw = Vec::new();
-        for (at, bt) in &batches.starts {
-            for (i, j) in (0..batches.m).flat_map(|i| (0..batches.n).map(move |j| (i, j))) {
-                raw.push((0..batches.k).map(|k| left[at + i * batches.k + k] * right[bt + k * batches.n + j]).sum());
-            }
-        }
-        let y = finish(&self.sums, inputs, raw, 1, 1)?;
-        Ok(vec![tensor(a.dtype(), &shape, y)?])
-    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let Some(scales) = cx.constant(2) else { return Ok(Lowered::Interpreted) };
         let dtype = cx.output(0).dtype;
@@ -407,5 +402,22 @@ impl Operator for QMatMul {
         let a = inputs.first().copied().flatten().and_then(|f| f.ty.known_shape());
         let (Some(a), Some(y)) = (a, outputs.first().and_then(ValueType::known_shape)) else { return 0 };
         count(y.iter().chain(a.last()))
+    }
+}
+
+impl Evaluate for QMatMul {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        let shape = super::super::operands::shape(self, inputs)?;
+        let batches = Batches::new(a.shape(), b.shape(), &shape);
+        let (left, right) = (less(a, self.sums.x)?, less(b, self.sums.w)?);
+        let mut raw = Vec::new();
+        for (at, bt) in &batches.starts {
+            for (i, j) in (0..batches.m).flat_map(|i| (0..batches.n).map(move |j| (i, j))) {
+                raw.push((0..batches.k).map(|k| left[at + i * batches.k + k] * right[bt + k * batches.n + j]).sum());
+            }
+        }
+        let y = finish(&self.sums, inputs, raw, 1, 1)?;
+        Ok(vec![tensor(a.dtype(), &shape, y)?])
     }
 }

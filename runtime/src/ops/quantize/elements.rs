@@ -1,8 +1,8 @@
 //! Functions of one and of two numbers.
 
-use super::super::Operator;
 use super::super::elementwise::lower::channels_last;
 use super::super::infer::{Infer, ValueType, broadcast};
+use super::super::{Evaluate, Operator};
 use super::affine::follow_last;
 use super::{ALONE, PairKind, QBinary, QUnary, attribute_range, elements, numbers, operand, type_range, with_numbers};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
@@ -26,13 +26,6 @@ impl Operator for QUnary {
         self.function(x.dtype, to)?;
         Ok(vec![ValueType::new(to, x.shape.clone())])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let to = self.to.unwrap_or(x.dtype());
-        let f = self.function(x.dtype(), to)?;
-        let y = x.to_i64()?.into_iter().map(|v| f.apply(v as i32)).collect();
-        Ok(vec![super::tensor(to, x.shape(), y)?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         follow_last(cx)
     }
@@ -48,6 +41,16 @@ impl Operator for QUnary {
             };
             Compute::function("table", run).into()
         })))
+    }
+}
+
+impl Evaluate for QUnary {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let to = self.to.unwrap_or(x.dtype());
+        let f = self.function(x.dtype(), to)?;
+        let y = x.to_i64()?.into_iter().map(|v| f.apply(v as i32)).collect();
+        Ok(vec![super::tensor(to, x.shape(), y)?])
     }
 }
 
@@ -74,16 +77,6 @@ impl Operator for QBinary {
         self.pair(a.dtype)?;
         Ok(vec![ValueType::new(a.dtype, broadcast(&a.shape, &b.shape)?)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
-        let (pair, plan) = (self.pair(a.dtype())?, Broadcast::new("quantized pair", [a.shape(), b.shape()])?);
-        let shape = super::super::operands::shape(self, inputs)?;
-        with_numbers!(a.dtype(), T => {
-            let mut y = vec![T::default(); crate::checked_len(&shape)?];
-            pair.apply_all(&plan, elements::<T>(inputs, 0)?, elements::<T>(inputs, 1)?, &mut y, &ALONE)?;
-            Ok(vec![Tensor::new(&shape, y)?])
-        })
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         // One operand of the result's shape with channels innermost: another of that shape can be had so, and one that is broadcast is read
         // as it is.
@@ -105,5 +98,18 @@ impl Operator for QBinary {
             }
         })
         .into()))
+    }
+}
+
+impl Evaluate for QBinary {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        let (pair, plan) = (self.pair(a.dtype())?, Broadcast::new("quantized pair", [a.shape(), b.shape()])?);
+        let shape = super::super::operands::shape(self, inputs)?;
+        with_numbers!(a.dtype(), T => {
+            let mut y = vec![T::default(); crate::checked_len(&shape)?];
+            pair.apply_all(&plan, elements::<T>(inputs, 0)?, elements::<T>(inputs, 1)?, &mut y, &ALONE)?;
+            Ok(vec![Tensor::new(&shape, y)?])
+        })
     }
 }

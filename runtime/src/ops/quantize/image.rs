@@ -1,10 +1,10 @@
 //! Pools and resampling of images of numbers.
 
-use super::super::Operator;
 use super::super::conv::{Steps, image, per_axis};
 use super::super::infer::{Infer, ValueType};
 use super::super::operands::vector;
 use super::super::pool::{Pool, PoolKind};
+use super::super::{Evaluate, Operator};
 use super::{
     ALONE, QPool, QResize, attribute_range, channels_last, elements, flat_image, is_channels_last, numbers, operand,
     tensor, two, with_numbers,
@@ -47,15 +47,6 @@ impl Operator for QPool {
         }
         Ok(vec![ValueType::new(cx.dtype(0)?, shape)])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let (window, out) = self.pool().window(&x.shape()[2..])?;
-        let (lo, hi) = attribute_range(self.range.as_ref(), x.dtype())?;
-        let y = reference::pool(&x.to_i64()?, x.shape(), self.mean()?, &window, &out);
-        let y = y.into_iter().map(|v| v.clamp(lo.into(), hi.into()) as i32).collect();
-        let shape: Vec<usize> = x.shape()[..2].iter().chain(&out).copied().collect();
-        Ok(vec![tensor(x.dtype(), &shape, y)?])
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         channels_last(cx)
     }
@@ -91,6 +82,18 @@ impl Operator for QPool {
     }
 }
 
+impl Evaluate for QPool {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let (window, out) = self.pool().window(&x.shape()[2..])?;
+        let (lo, hi) = attribute_range(self.range.as_ref(), x.dtype())?;
+        let y = reference::pool(&x.to_i64()?, x.shape(), self.mean()?, &window, &out);
+        let y = y.into_iter().map(|v| v.clamp(lo.into(), hi.into()) as i32).collect();
+        let shape: Vec<usize> = x.shape()[..2].iter().chain(&out).copied().collect();
+        Ok(vec![tensor(x.dtype(), &shape, y)?])
+    }
+}
+
 impl QResize {
     fn filter(&self, x: &[usize], size: [usize; 2]) -> Result<Bilinear> {
         let &[n, h, w, c] = x else {
@@ -113,16 +116,6 @@ impl Operator for QResize {
         }
         Ok(vec![ValueType::new(x.dtype, vec![n.clone(), h.clone(), w.clone(), c.clone()])])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let shape = super::super::operands::shape(self, inputs)?;
-        let filter = self.filter(x.shape(), [shape[1], shape[2]])?;
-        with_numbers!(x.dtype(), T => {
-            let mut y = vec![T::default(); crate::checked_len(&shape)?];
-            filter.apply(elements::<T>(inputs, 0)?, &mut y, &ALONE)?;
-            Ok(vec![Tensor::new(&shape, y)?])
-        })
-    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let out = &cx.output(0).shape;
         let filter = self.filter(cx.shape(0)?, [out[1], out[2]])?;
@@ -134,5 +127,18 @@ impl Operator for QResize {
             })
             .into()),
         )
+    }
+}
+
+impl Evaluate for QResize {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let shape = super::super::operands::shape(self, inputs)?;
+        let filter = self.filter(x.shape(), [shape[1], shape[2]])?;
+        with_numbers!(x.dtype(), T => {
+            let mut y = vec![T::default(); crate::checked_len(&shape)?];
+            filter.apply(elements::<T>(inputs, 0)?, &mut y, &ALONE)?;
+            Ok(vec![Tensor::new(&shape, y)?])
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! Softmax and reductions of numbers.
 
-use super::super::Operator;
 use super::super::infer::{Infer, ValueType};
 use super::super::operands::distinct_axes;
+use super::super::{Evaluate, Operator};
 use super::{ALONE, QReduce, QSoftmax, elements, numbers, operand, with_numbers};
 use crate::plan::{Compute, Format, FormatCx, Formats, Io, LowerCx, Lowered};
 use crate::{DType, Dim, Error, Result, Tensor};
@@ -33,22 +33,6 @@ impl Operator for QSoftmax {
         self.filter(x.dtype, 1)?;
         Ok(vec![x.clone()])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let row = x.shape().last().copied().unwrap_or(1);
-        match self.filter(x.dtype(), row)? {
-            Filter::Wide(f) => {
-                let mut y = vec![0i16; x.len()];
-                f.apply(x.as_slice()?, &mut y, &ALONE)?;
-                Ok(vec![Tensor::new(x.shape(), y)?])
-            }
-            Filter::Table(f) => with_numbers!(x.dtype(), T => {
-                let mut y = vec![T::default(); x.len()];
-                f.apply(elements::<T>(inputs, 0)?, &mut y, &ALONE)?;
-                Ok(vec![Tensor::new(x.shape(), y)?])
-            }),
-        }
-    }
     fn lower(&self, cx: &LowerCx) -> Result<Lowered> {
         let dtype = cx.output(0).dtype;
         let row = cx.shape(0)?.last().copied().unwrap_or(1);
@@ -68,6 +52,25 @@ impl Operator for QSoftmax {
                 .into())
             }
         })
+    }
+}
+
+impl Evaluate for QSoftmax {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let row = x.shape().last().copied().unwrap_or(1);
+        match self.filter(x.dtype(), row)? {
+            Filter::Wide(f) => {
+                let mut y = vec![0i16; x.len()];
+                f.apply(x.as_slice()?, &mut y, &ALONE)?;
+                Ok(vec![Tensor::new(x.shape(), y)?])
+            }
+            Filter::Table(f) => with_numbers!(x.dtype(), T => {
+                let mut y = vec![T::default(); x.len()];
+                f.apply(elements::<T>(inputs, 0)?, &mut y, &ALONE)?;
+                Ok(vec![Tensor::new(x.shape(), y)?])
+            }),
+        }
     }
 }
 
@@ -102,16 +105,6 @@ impl Operator for QReduce {
         };
         Ok(vec![ValueType::new(x.dtype, x.shape.iter().enumerate().filter_map(kept).collect::<Vec<_>>())])
     }
-    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
-        let x = operand(inputs, 0)?;
-        let shape = super::super::operands::shape(self, inputs)?;
-        let filter = self.filter(x.shape())?;
-        with_numbers!(x.dtype(), T => {
-            let mut y = vec![T::default(); crate::checked_len(&shape)?];
-            filter.apply(elements::<T>(inputs, 0)?, &mut y, &ALONE)?;
-            Ok(vec![Tensor::new(&shape, y)?])
-        })
-    }
     fn formats(&self, cx: &FormatCx) -> Formats {
         // All spatial axes of an image go away: what is left has one order.
         let mut f = cx.plain();
@@ -135,5 +128,18 @@ impl Operator for QReduce {
             }
         })
         .into()))
+    }
+}
+
+impl Evaluate for QReduce {
+    fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
+        let x = operand(inputs, 0)?;
+        let shape = super::super::operands::shape(self, inputs)?;
+        let filter = self.filter(x.shape())?;
+        with_numbers!(x.dtype(), T => {
+            let mut y = vec![T::default(); crate::checked_len(&shape)?];
+            filter.apply(elements::<T>(inputs, 0)?, &mut y, &ALONE)?;
+            Ok(vec![Tensor::new(&shape, y)?])
+        })
     }
 }

@@ -4,7 +4,7 @@ use super::{CountNgrams, Weighting};
 use crate::ops::elementwise::operand;
 use crate::ops::infer::{Infer, ValueType};
 use crate::ops::operands::integers;
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::{DType, Dim, Error, Result, Tensor};
 use std::collections::HashMap;
 
@@ -68,6 +68,9 @@ impl Operator for CountNgrams {
         shape.push(width.unwrap_or_else(Dim::unknown));
         Ok(vec![ValueType::new(DType::F32, shape)])
     }
+}
+
+impl Evaluate for CountNgrams {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let (rows, pool) = (x.to_i64()?, integers(inputs, 1)?);

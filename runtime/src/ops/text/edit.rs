@@ -4,7 +4,7 @@ use super::{JoinText, Letters, MatchText, NormalizeText, SplitText};
 use crate::kernels::reference::elementwise as reference;
 use crate::ops::elementwise::operand;
 use crate::ops::infer::{Infer, ValueType, broadcast};
-use crate::ops::{Operator, Takes};
+use crate::ops::{Evaluate, Operator, Takes};
 use crate::{DType, Dim, Error, Result, Tensor};
 use std::sync::Arc;
 
@@ -16,6 +16,9 @@ impl Operator for JoinText {
         (0..2).try_for_each(|i| cx.expect_dtype(i, DType::Text))?;
         Ok(vec![ValueType::new(DType::Text, broadcast(cx.shape(0)?, cx.shape(1)?)?)])
     }
+}
+
+impl Evaluate for JoinText {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
         let fail = || Error::graph(format!("shapes {:?} and {:?} do not broadcast", a.shape(), b.shape()));
@@ -66,6 +69,9 @@ impl Operator for SplitText {
         let all = [ValueType::new(DType::Text, shape), ValueType::new(DType::I64, counts)];
         Ok(all.into_iter().take(cx.outputs()).collect())
     }
+}
+
+impl Evaluate for SplitText {
     fn eval(&self, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let all: Vec<Vec<&str>> = x.as_texts()?.iter().map(|s| self.parts(s)).collect();
@@ -105,6 +111,9 @@ impl Operator for NormalizeText {
         };
         Ok(vec![ValueType::new(DType::Text, shape)])
     }
+}
+
+impl Evaluate for NormalizeText {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let folded: Vec<String> = self.stop.iter().map(|s| self.fold(s)).collect();
@@ -135,6 +144,9 @@ impl Operator for MatchText {
         cx.expect_dtype(0, DType::Text)?;
         Ok(vec![ValueType::new(DType::Bool, cx.shape(0)?)])
     }
+}
+
+impl Evaluate for MatchText {
     fn eval(&self, inputs: &[Option<&Tensor>], _outputs: usize) -> Result<Vec<Tensor>> {
         let x = operand(inputs, 0)?;
         let fits = whole(&self.pattern)?;

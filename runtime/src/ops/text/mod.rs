@@ -6,7 +6,6 @@
 mod count;
 mod edit;
 
-use super::Operator;
 use super::attrs::{attr_enum, attributes};
 use super::infer::{Fact, Infer};
 use crate::{DType, Error, Result, Tensor};
@@ -125,7 +124,7 @@ fn show_f32(x: f32) -> String {
 ///
 /// # Errors
 /// As the op's evaluation.
-pub(super) fn ranked(op: &dyn Operator, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
+pub(super) fn ranked(op: &super::Op, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>> {
     // The empty string is there and first, so that the 0 of an op (padding) means it.
     let mut all: BTreeSet<Arc<str>> = BTreeSet::from([Arc::from("")]);
     for t in inputs.iter().flatten() {
@@ -143,7 +142,7 @@ pub(super) fn ranked(op: &dyn Operator, inputs: &[Option<&Tensor>], outputs: usi
     let operands: Vec<Option<&Tensor>> = numbers.iter().map(Option::as_ref).collect();
     let facts: Vec<Option<Fact>> = inputs.iter().map(|t| t.map(|t| Fact::of_constant(t.clone()))).collect();
     let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
-    let types = op.infer(&Infer::new(&facts, outputs))?;
+    let types = op.operator().infer(&Infer::new(&facts, outputs))?;
     let text = |t: Tensor| {
         let ranks = t.to_i64()?;
         let found: Option<Vec<Arc<str>>> = ranks.iter().map(|&i| texts.get(i as usize).cloned()).collect();
