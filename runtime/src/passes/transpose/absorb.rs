@@ -44,7 +44,7 @@ fn gone(e: &Editor, slot: usize, v: ValueId) -> Option<Vec<usize>> {
     let (n, rank) = (e.node(slot)?, e.rank(v));
     let list = || look::integers(e, *n.inputs.get(1)?);
     let axes = match &n.op {
-        Op::Reduce(r) if !r.keep_dims && !r.noop_with_empty_axes => r.axes(Some(&list()?), rank).ok()?,
+        Op::Reduce(r) if !r.keep_dims => r.axes(Some(&list()?), rank).ok()?,
         Op::ArgReduce(r) if !r.keep_dims => vec![normalize_axis(r.axis, rank).ok()?],
         Op::Squeeze(_) => list()?.into_iter().map(|a| normalize_axis(a, rank).ok()).collect::<Option<_>>()?,
         _ => return None,
