@@ -12,6 +12,7 @@ use crate::error::{ImportError, Result};
 use crate::limits::Budget;
 use crate::options::{ImportOptions, Provenance};
 use crate::report::Report;
+use crate::source::Source;
 use crate::{keras, onnx, tensorflow, tflite};
 
 /// A converted model.
@@ -62,14 +63,14 @@ pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Importe
 /// # Errors
 /// As [`import`].
 pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
-    from_bytes(bytes, None, options)
+    from_source(Source::memory(bytes), None, options)
 }
 
 fn import_file(path: &Path, options: &ImportOptions) -> Result<Imported> {
     let bytes = map(path, options)?;
     let format = detect_bytes(bytes.as_slice())?;
     if !matches!(format, Format::KerasZip | Format::KerasHdf5) {
-        return from_bytes(bytes.as_slice(), path.parent(), options);
+        return from_source(Source::file(&bytes), path.parent(), options);
     }
     // Their weights are unpacked into memory of their own: pages of the file must not stay beside them.
     drop(bytes);
@@ -100,12 +101,13 @@ pub(crate) fn read(path: &Path, options: &ImportOptions) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(io)
 }
 
-fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> Result<Imported> {
+fn from_source(source: Source<'_>, folder: Option<&Path>, options: &ImportOptions) -> Result<Imported> {
+    let bytes = source.bytes();
     let format = detect_bytes(bytes)?;
     without_signatures(format, options)?;
     let parts = match format {
         Format::Onnx => {
-            let model = onnx::import(bytes, folder, options)?;
+            let model = onnx::import_source(source, folder, options)?;
             (model.graph, model.report, model.producer)
         }
         Format::KerasZip | Format::KerasHdf5 | Format::KerasJson => {
@@ -121,12 +123,12 @@ fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> R
             (model.graph, model.report, model.producer)
         }
         Format::TfLite => {
-            let model = tflite::import(bytes, options)?;
+            let model = tflite::import_source(source, options)?;
             (model.graph, model.report, model.producer)
         }
         other => return Err(not_imported(other)),
     };
-    finished(format, parts, options, || digest(format, bytes, folder))
+    finished(format, parts, options, || digest(format, source, folder))
 }
 
 /// Only a SavedModel has signatures to choose from.
@@ -177,9 +179,12 @@ fn add_file(digest: &mut Sha256, path: &Path) -> Result<()> {
 }
 
 /// SHA-256 of the source: of the file, or of a SavedModel's graph and then its variables, file by file in the order of their names.
-fn digest(format: Format, bytes: &[u8], folder: Option<&Path>) -> Result<String> {
+fn digest(format: Format, source: Source<'_>, folder: Option<&Path>) -> Result<String> {
     let mut digest = Sha256::new();
-    digest.update(bytes);
+    for part in source.bytes().chunks(1 << 20) {
+        digest.update(part);
+        source.done(part);
+    }
     if let (Format::SavedModel, Some(folder)) = (format, folder.map(|f| f.join("variables"))) {
         let io = |path: &Path, e: &std::io::Error| ImportError::io(path.display(), e);
         let mut files = Vec::new();

@@ -21,6 +21,7 @@ pub mod own;
 mod protobuf;
 mod report;
 mod resample;
+mod source;
 pub mod support;
 pub mod tensorflow;
 pub mod tflite;

@@ -72,6 +72,7 @@ use crate::error::{ImportError, Result};
 use crate::limits::{Budget, Limits};
 use crate::options::ImportOptions;
 use crate::report::Report;
+use crate::source::Source;
 
 /// An imported model.
 #[derive(Debug)]
@@ -106,9 +107,16 @@ pub fn check_tensor(bytes: &[u8], limits: &Limits) -> Result<()> {
 /// `Format` where the bytes are not a model, `Invalid` where the model contradicts itself, `Unsupported` with the complete list of
 /// what is missing, `Limits` where a budget would be passed.
 pub fn import(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> Result<Imported> {
+    import_source(Source::memory(bytes), folder, options)
+}
+
+/// As [`import`], of bytes that may be a file.
+pub(crate) fn import_source(file: Source<'_>, folder: Option<&Path>, options: &ImportOptions) -> Result<Imported> {
+    let bytes = file.bytes();
     let budget = Budget::new(options.limits.clone());
     budget.file(u64::try_from(bytes.len()).unwrap_or(u64::MAX), "the model")?;
     let mut model = proto::model(bytes, &options.limits)?;
+    file.done(bytes);
     let source = model.graph.take().ok_or_else(|| ImportError::format("the model holds no graph"))?;
     if model.opsets.is_empty() {
         // Files before IR version 3 do not say it; they are of the first opset.

@@ -49,6 +49,7 @@ use crate::error::Result;
 use crate::limits::Budget;
 use crate::options::ImportOptions;
 use crate::report::Report;
+use crate::source::Source;
 
 /// An imported model.
 #[derive(Debug)]
@@ -67,10 +68,16 @@ pub struct Imported {
 /// `Format` where the bytes are not a model, `Invalid` where the model contradicts itself, `Unsupported` with the complete list of
 /// what is missing, `Limits` where a budget would be passed.
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
+    import_source(Source::memory(bytes), options)
+}
+
+/// As [`import`], of bytes that may be a file.
+pub(crate) fn import_source(source: Source<'_>, options: &ImportOptions) -> Result<Imported> {
+    let bytes = source.bytes();
     let budget = Budget::new(options.limits.clone());
     budget.file(u64::try_from(bytes.len()).unwrap_or(u64::MAX), "the model")?;
     let file = flat::File::new(bytes);
-    let model = model::read(&file, bytes, &budget)?;
+    let model = model::read(&file, source, &budget)?;
     let mut walker = walk::Walker::new(&model, &budget, options);
     walker.main()?;
     let report = std::mem::take(&mut walker.report);

@@ -6,11 +6,12 @@ use super::flat::{File, Table};
 use super::names;
 use crate::error::{ImportError, Result};
 use crate::limits::{Budget, to_usize};
+use crate::source::Source;
 
 /// A whole model.
 pub(super) struct Model<'a> {
     /// All the bytes, for data that lies outside the flatbuffer.
-    bytes: &'a [u8],
+    source: Source<'a>,
     pub codes: Vec<Code>,
     pub graphs: Vec<Graph<'a>>,
     buffers: Vec<Buffer<'a>>,
@@ -135,8 +136,8 @@ pub(super) fn dtype(kind: usize) -> Result<DType> {
 ///
 /// # Errors
 /// `Format` where an offset leaves the file, `Invalid` where a number names nothing, `Limits` where a budget would be passed.
-pub(super) fn read<'a>(file: &'a File<'a>, bytes: &'a [u8], budget: &Budget) -> Result<Model<'a>> {
-    if bytes.get(4..8) != Some(b"TFL3") {
+pub(super) fn read<'a>(file: &'a File<'a>, source: Source<'a>, budget: &Budget) -> Result<Model<'a>> {
+    if source.bytes().get(4..8) != Some(b"TFL3") {
         return Err(ImportError::format("not a TFLite model").expected("the identifier TFL3 at byte 4"));
     }
     let root = file.root()?;
@@ -152,7 +153,7 @@ pub(super) fn read<'a>(file: &'a File<'a>, bytes: &'a [u8], budget: &Budget) -> 
     if graphs.is_empty() {
         return Err(ImportError::format("the model holds no graph"));
     }
-    Ok(Model { bytes, codes, graphs, buffers, description: root.text(3)?.filter(|d| !d.is_empty()) })
+    Ok(Model { source, codes, graphs, buffers, description: root.text(3)?.filter(|d| !d.is_empty()) })
 }
 
 fn code(t: &Table) -> Result<Code> {
@@ -272,7 +273,7 @@ impl<'a> Model<'a> {
                 let start = usize::try_from(buffer.offset).map_err(|_| outside())?;
                 let size = usize::try_from(buffer.size).map_err(|_| outside())?;
                 let end = start.checked_add(size).ok_or_else(outside)?;
-                self.bytes.get(start..end).map(Some).ok_or_else(outside)
+                self.source.bytes().get(start..end).map(Some).ok_or_else(outside)
             }
             _ => Ok(None),
         }
@@ -292,15 +293,12 @@ impl<'a> Model<'a> {
         let size = u64::try_from(dtype.size()).unwrap_or(8);
         let count = budget.elements(&shape, size, "a tensor")?;
         let shape = shape.iter().map(|&d| to_usize(d, "a dimension")).collect::<Result<Vec<_>>>()?;
-        let unpacked;
-        let bytes = match bits(info.kind) {
-            8 => bytes,
-            bits => {
-                unpacked = unpack(bytes, bits, count, dtype == DType::I8);
-                &unpacked
-            }
+        let made = match bits(info.kind) {
+            8 => Tensor::from_bytes(dtype, &shape, bytes),
+            bits => Tensor::from_bytes(dtype, &shape, &unpack(bytes, bits, count, dtype == DType::I8)),
         };
-        Tensor::from_bytes(dtype, &shape, bytes).map(Some).map_err(|e| ImportError::invalid(e.message()))
+        self.source.done(bytes);
+        made.map(Some).map_err(|e| ImportError::invalid(e.message()))
     }
 }
 

@@ -56,6 +56,13 @@ impl Bytes {
             Bytes::Packed(p) => p.plain(),
         }
     }
+    /// Lets the system take back the memory of a part of a mapped file; it is read from the file again when asked for. Parts outside
+    /// the file, and bytes that are no file, stay as they are.
+    pub fn release(&self, part: std::ops::Range<usize>) {
+        if let (Bytes::Mapped(m), true) = (self, part.start <= part.end && part.end <= self.as_slice().len()) {
+            release(m, part.start, part.len());
+        }
+    }
     /// All bytes of an owned buffer.
     ///
     /// # Panics
