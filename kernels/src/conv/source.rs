@@ -119,18 +119,15 @@ pub fn view(desc: &ConvDesc) -> Result<(Option<Copy>, View)> {
     let before = halo.map(|h| h.0);
     let windows = Windows::of(desc, padded, before[2], pixel);
     let copied = windows.is_some() || padded != input.size;
-    let view = match &windows {
-        Some(w) => {
-            let row = w.columns * BLOCK;
-            let (phase, plane) = (w.rows * row, w.stride[0] * w.rows * row);
-            let output = [plane, row, BLOCK];
-            View { start: 0, image: plane * planes, step: [plane, row, pixel], output, block: plane, phase }
-        }
-        None => {
-            let step = [padded[1] * padded[2] * pixel, padded[2] * pixel, pixel];
-            let (plane, output) = (padded[0] * step[0], std::array::from_fn(|i| step[i] * desc.stride[i]));
-            View { start: 0, image: plane * planes, step, output, block: plane, phase: 0 }
-        }
+    let view = if let Some(w) = &windows {
+        let row = w.columns * BLOCK;
+        let (phase, plane) = (w.rows * row, w.stride[0] * w.rows * row);
+        let output = [plane, row, BLOCK];
+        View { start: 0, image: plane * planes, step: [plane, row, pixel], output, block: plane, phase }
+    } else {
+        let step = [padded[1] * padded[2] * pixel, padded[2] * pixel, pixel];
+        let (plane, output) = (padded[0] * step[0], std::array::from_fn(|i| step[i] * desc.stride[i]));
+        View { start: 0, image: plane * planes, step, output, block: plane, phase: 0 }
     };
     let copy = Copy { planes: planes * input.n, size: input.size, padded, before, pixel, windows };
     Ok((copied.then_some(copy), view))

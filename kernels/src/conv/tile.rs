@@ -146,7 +146,7 @@ impl<'a> Halo<'a> {
     /// Nobody else may touch it.
     #[inline(always)]
     unsafe fn clear<S: Simd>(&self, s: S, positions: Range<usize>) {
-        let share = |at: usize| ((at as u64 * self.share >> 32) as usize).min(self.parts.len());
+        let share = |at: usize| (((at as u64 * self.share) >> 32) as usize).min(self.parts.len());
         let mut i = share(positions.start);
         let end = share(positions.end);
         while i < end {

@@ -1,8 +1,8 @@
 //! Strips of neighbouring outputs, their sums in registers.
 //!
-//! Square kernels of 3 and 5 taps: a strip runs down some rows with all weights at hand, and with stride 1 two rows at a time, so
-//! that every input vector is loaded once for both. Where sixteen lanes are one register a vector is two neighbouring pixels of a
-//! block. Everything else takes one row and one pixel a vector, with the input as an operand in memory.
+//! Square kernels of 3 and 5 taps: a strip runs down some rows with all weights at hand, and with stride 1 two or four rows at a
+//! time, so that every input vector is loaded once for all of them. Where sixteen lanes are one register a vector is two neighbouring
+//! pixels of a block. Everything else takes one row and one pixel a vector, with the input as an operand in memory.
 
 use super::super::Residual;
 use super::{Depthwise, Shape};
