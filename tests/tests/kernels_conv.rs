@@ -186,7 +186,7 @@ fn depthwise_shapes() {
     let mut rng = Rng::new(2);
     for round in 0..300 {
         let (kernel, stride) = (rng.pick(&[1, 2, 3, 3, 5, 5, 7]), rng.pick(&[1, 1, 2, 2, 3]));
-        let size = [1, rng.pick(&[1, 2, 5, 9, 14]), rng.pick(&[1, 3, 7, 8, 15, 29])];
+        let size = [1, rng.pick(&[1, 2, 5, 9, 14]), rng.pick(&[1, 3, 5, 7, 8, 9, 11, 15, 29])];
         let channels = rng.pick(&[1, 3, 8, 13, 16, 40]);
         let mut desc = ConvDesc::new(Blocked::new(rng.range(1, 2), channels, size), channels, [1, kernel, kernel]);
         desc.groups = channels;
@@ -209,6 +209,29 @@ fn first_layers() {
         c.input = Blocked::new(c.input.n, c.groups * rng.pick(&[1, 3, 4]), c.input.size);
         check(&finish(&mut rng, c), &Isa::available());
     }
+}
+
+#[test]
+fn first_layers_of_few_columns() {
+    let mut rng = Rng::new(9);
+    let mut windows = 0;
+    for round in 0..120 {
+        let (channels, groups) = (rng.pick(&[1, 1, 2, 3]), rng.pick(&[1, 1, 1, 2]));
+        let size = [1, rng.range(3, 40), rng.pick(&[1, 2, 4, 5, 7, 10, 14])];
+        let kernel = [1, rng.pick(&[1, 3, 5, 10]), rng.pick(&[1, 2, 3, 4, 8])];
+        let outputs = groups * rng.pick(&[16, 40, 64]);
+        let mut desc = ConvDesc::new(Blocked::new(rng.range(1, 3), channels * groups, size), outputs, kernel);
+        desc.source = if round % 2 == 0 { Source::Planar } else { Source::Interleaved };
+        desc.groups = groups;
+        desc.stride = [1, rng.range(1, 3), rng.range(1, 3)];
+        desc.dilation = [1, rng.pick(&[1, 1, 2]), rng.pick(&[1, 1, 3])];
+        desc.pads = [(0, 0), (rng.below(5), rng.below(6)), (rng.below(4), rng.below(3))];
+        let case = finish(&mut rng, desc);
+        let conv = Conv::new(Isa::detect(), &case.desc, &case.w, None).unwrap();
+        windows += usize::from(conv.algorithm() == "direct on copied windows");
+        check(&case, &Isa::available());
+    }
+    assert!(windows > 20, "copies of windows must come up: {windows}");
 }
 
 /// A 3x3 convolution of stride 1 with enough channels for minimal filtering.

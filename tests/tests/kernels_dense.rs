@@ -60,6 +60,11 @@ fn random_layers_in_every_storage() {
             let dense = Dense::new(isa, desc, values, bias.as_deref()).unwrap();
             let mut y = vec![f32::NAN; rows * n];
             dense.apply(&x, rows, &mut y, par).unwrap();
+            // The next run walks over the weights the other way.
+            let mut again = vec![f32::NAN; rows * n];
+            dense.apply(&x, rows, &mut again, par).unwrap();
+            let bits = |y: &[f32]| y.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&y), bits(&again), "{isa}: another direction, other bits");
             y
         });
     }

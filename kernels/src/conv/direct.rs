@@ -5,7 +5,7 @@ use super::source::View;
 use super::tile::{self, Work};
 use super::{ConvDesc, Residual};
 use crate::activation::Activation;
-use crate::gemm::tile::Run;
+use crate::gemm::tile::{Run, TALL};
 use crate::isa::Isa;
 use crate::layout::{BLOCK, Blocked};
 use crate::par::Parallel;
@@ -39,6 +39,28 @@ impl Walk {
     }
 }
 
+/// The halo of blocked images.
+#[derive(Debug)]
+pub struct Around {
+    /// Starts and floats of its stretches in a block.
+    pub parts: Vec<(usize, usize)>,
+    /// Parts that are cleared with each position of the output, in units of 2^-32, rounded up.
+    pub share: u64,
+    /// Floats of a block, and of an image.
+    pub block: usize,
+    pub image: usize,
+}
+
+impl Around {
+    /// Of images that have one; it is cleared with so many positions of each.
+    pub fn new(g: &Blocked, positions: usize) -> Option<Self> {
+        let mut parts = Vec::new();
+        g.halo_parts(|start, len| parts.push((start, len)));
+        let share = ((parts.len() as u64) << 32).div_ceil(positions.max(1) as u64);
+        (!parts.is_empty()).then(|| Self { parts, share, block: g.block_len(), image: g.blocks() * g.block_len() })
+    }
+}
+
 /// A convolution as loops over memory: every output position reads `taps` at fixed distances from its base.
 #[derive(Debug)]
 pub struct Spec {
@@ -49,8 +71,8 @@ pub struct Spec {
     /// Distance, in floats, of every tap from the base.
     pub taps: Vec<usize>,
     pub y: Walk,
-    /// Geometry of the whole output, for its halo; `None` when someone else writes it.
-    pub output: Option<Blocked>,
+    /// The halo of the output; `None` when there is none, or someone else writes it.
+    pub around: Option<Around>,
     pub residual: Option<Walk>,
     pub activation: Activation,
 }
@@ -58,23 +80,19 @@ pub struct Spec {
 impl Spec {
     /// An ordinary convolution of the image `view`.
     pub fn conv(desc: &ConvDesc, output: Blocked, view: &View) -> Self {
-        let step = std::array::from_fn(|i| view.step[i] * desc.stride[i]);
         let mut taps = Vec::with_capacity(desc.kernel.iter().product());
         for z in 0..desc.kernel[0] {
             for y in 0..desc.kernel[1] {
-                for x in 0..desc.kernel[2] {
-                    let at = [z, y, x];
-                    taps.push((0..3).map(|i| at[i] * desc.dilation[i] * view.step[i]).sum());
-                }
+                taps.extend((0..desc.kernel[2]).map(|x| view.tap(desc, [z, y, x])));
             }
         }
         Self {
             images: output.n,
             size: output.size,
-            x: Walk { start: view.start, image: view.image, step, block: view.block },
+            x: Walk { start: view.start, image: view.image, step: view.output, block: view.block },
             taps,
             y: Walk::interior(&output),
-            output: Some(output),
+            around: Around::new(&output, output.positions()),
             residual: desc.residual.map(|r| Walk::interior(&r)),
             activation: desc.activation,
         }
@@ -92,6 +110,34 @@ pub enum Order {
     Listed,
 }
 
+/// Where the positions of an order that is not [`Order::Rows`] lie, in floats from the first one; each list is longer by [`TALL`] entries, so
+/// that a tile reads as many as it could have rows.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Of [`Order::Listed`] only.
+    pub x: Vec<usize>,
+    pub y: Vec<usize>,
+    /// Empty without a residual of its own geometry.
+    pub r: Vec<usize>,
+}
+
+impl Places {
+    fn new(spec: &Spec, order: Order) -> Self {
+        let [d, h, w] = spec.size;
+        let list = |walk: &Walk| {
+            let at = |z, y, x| z * walk.step[0] + y * walk.step[1] + x * walk.step[2];
+            let rows = (0..d).flat_map(|z| (0..h).map(move |y| (z, y)));
+            let places = rows.flat_map(|(z, y)| (0..w).map(move |x| at(z, y, x)));
+            places.chain([0; TALL]).collect()
+        };
+        match order {
+            Order::Rows => Self::default(),
+            Order::Flat => Self { x: Vec::new(), y: list(&spec.y), r: spec.residual.iter().flat_map(list).collect() },
+            Order::Listed => Self { x: list(&spec.x), ..Self::new(spec, Order::Flat) },
+        }
+    }
+}
+
 /// A direct convolution with packed weights.
 #[derive(Debug)]
 pub struct Direct {
@@ -102,6 +148,7 @@ pub struct Direct {
     pub(super) runs: Vec<Run>,
     pub(super) runs_per_block: usize,
     pub(super) order: Order,
+    pub(super) places: Places,
     /// The bounds of an activation that is a clamp.
     pub(super) clamp: Option<(f32, f32)>,
     /// True when the lanes past the last channel must be cleared after the activation.
@@ -120,6 +167,7 @@ impl Direct {
             spec.size = [1, 1, positions];
         }
         let order = order(&spec, isa);
+        let places = Places::new(&spec, order);
         let steps: usize = weights.panels.iter().map(|p| p.inputs.len() * p.width).sum();
         let macs = steps * weights.channels.per_block * BLOCK * spec.taps.len() * positions * spec.images;
         let clear_tail = !spec.activation.keeps_zero() && !weights.channels.outputs.is_multiple_of(BLOCK);
@@ -132,6 +180,7 @@ impl Direct {
             runs,
             runs_per_block,
             order,
+            places,
             clear_tail,
             pointwise,
             macs,
@@ -145,6 +194,11 @@ impl Direct {
     }
     /// Runs the whole convolution.
     pub fn run(&self, x: &[f32], y: &mut [f32], residual: Residual<'_>, par: &dyn Parallel) {
+        if self.spec.size.contains(&0) {
+            // Nothing but halo, if that.
+            y.fill(0.0);
+            return;
+        }
         let grid = self.grid(par.threads());
         tile::run(&Work { conv: self, grid }, self.isa, x, y, residual, par);
     }
@@ -215,7 +269,7 @@ fn order(spec: &Spec, isa: Isa) -> Order {
     let fill = |n: usize| n as f32 / n.div_ceil(most).max(1) as f32;
     if positions == width {
         Order::Rows
-    } else if spec.x.step[2] == BLOCK && spec.x.is_flat(spec.size) && fill(positions) > 1.1 * fill(width) {
+    } else if spec.x.is_flat(spec.size) && fill(positions) > 1.1 * fill(width) {
         Order::Flat
     } else if fill(width) >= 4.0 && !(most == 6 && width == 7) {
         Order::Rows

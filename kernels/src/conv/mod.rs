@@ -9,7 +9,7 @@
 //! | one channel a group, as many outputs | `depthwise`: weights resident in registers |
 //! | everything else | `direct`: the matrix tile of [`crate::gemm`] over the taps, no copy of the input |
 //! | 3x3, stride 1, enough channels | `winograd`: products at points instead of taps, where [`ConvDesc::packing`] finds them cheaper |
-//! | planar or interleaved input | `direct` on the caller's memory, or on one padded copy when there is padding |
+//! | planar or interleaved input | `direct` on the caller's memory, or on one copy: padded, or of the windows of all outputs where their rows are short |
 //!
 //! Padding is read from the input's halo, so no kernel has code for edges. Each output of a direct convolution is one chain of
 //! multiply-adds from the bias through (channel block, depth, row, column, channel) in order, on every instruction set.
@@ -137,7 +137,7 @@ impl Conv {
             (Algorithm::Depthwise(_), _) => "depthwise",
             (Algorithm::Minimal(m), _) => m.name(),
             (Algorithm::Direct(_), None) => "direct",
-            (Algorithm::Direct(_), Some(_)) => "direct on a padded copy",
+            (Algorithm::Direct(_), Some(copy)) => copy.name(),
         }
     }
     /// The register tile, rows times outputs, for reports; empty where there is none.

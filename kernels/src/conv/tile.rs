@@ -17,29 +17,32 @@ pub struct Work<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Memory {
+struct Memory<'a> {
     x: *const f32,
     y: *mut f32,
     /// Null without a residual.
     r: *const f32,
     r_walk: Walk,
+    /// As [`Places::y`], of the residual.
+    r_places: &'a [usize],
 }
 
 // SAFETY: chunks read `x`, write disjoint positions of `y`, and read of `r` (which may be `y`) only what they write themselves.
-unsafe impl Send for Memory {}
+unsafe impl Send for Memory<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for Memory<'_> {}
 
 /// Runs all chunks. Lengths were checked against the geometry from which the spec's walks were made.
 pub fn run(work: &Work<'_>, isa: Isa, x: &[f32], y: &mut [f32], residual: Residual<'_>, par: &dyn Parallel) {
-    let spec = &work.conv.spec;
+    let (spec, places) = (&work.conv.spec, &work.conv.places);
     let out = y.as_mut_ptr();
-    let (r, r_walk) = match residual {
-        Residual::None => (std::ptr::null(), spec.y),
-        Residual::Add(r) => (r.as_ptr(), spec.residual.unwrap_or(spec.y)),
-        Residual::Output => (out.cast_const(), spec.y),
+    let (r, r_walk, r_places) = match (residual, spec.residual) {
+        (Residual::None, _) => (std::ptr::null(), spec.y, &places.y),
+        (Residual::Add(r), Some(walk)) => (r.as_ptr(), walk, &places.r),
+        (Residual::Add(r), None) => (r.as_ptr(), spec.y, &places.y),
+        (Residual::Output, _) => (out.cast_const(), spec.y, &places.y),
     };
-    let memory = Memory { x: x.as_ptr(), y: out, r, r_walk };
+    let memory = Memory { x: x.as_ptr(), y: out, r, r_walk, r_places };
     let (Grid { slabs, parts, chunks, .. }, memory) = (work.grid, &memory);
     let units = spec.images * slabs * parts;
     par.run(chunks, &|i| {
@@ -50,7 +53,7 @@ pub fn run(work: &Work<'_>, isa: Isa, x: &[f32], y: &mut [f32], residual: Residu
 
 struct Chunk<'a> {
     work: &'a Work<'a>,
-    memory: &'a Memory,
+    memory: &'a Memory<'a>,
     units: Range<usize>,
 }
 
@@ -76,9 +79,6 @@ impl Chunk<'_> {
         // Panels are given out in pairs, which one tile of wide registers takes together.
         let pairs = panels.len().div_ceil(2);
         let mine = 2 * (part * pairs / parts)..(2 * ((part + 1) * pairs / parts)).min(panels.len());
-        if slab == 0 {
-            clear_halo(s, conv, self.memory, image, &panels[mine.clone()]);
-        }
         let strip = Strip::new(conv, self.memory, image, slab, slabs);
         let mut i = mine.start;
         while i < mine.end {
@@ -88,15 +88,15 @@ impl Chunk<'_> {
             if const { S::WIDE } {
                 // A missing block is computed from zeros and not kept: a register is as fast full as half full.
                 if let Some(n) = next.filter(|n| panel.width == 2 && n.inputs == panel.inputs) {
-                    strip.run::<S, _, 2>(s.pair(), [panel, n], first, S::ROWS);
+                    strip.run::<S, _, 2>(s, s.pair(), [panel, n], first, S::ROWS);
                     i += 2;
                     continue;
                 }
-                strip.run::<S, _, 1>(s.pair(), [panel, panel], first, S::ROWS);
+                strip.run::<S, _, 1>(s, s.pair(), [panel, panel], first, S::ROWS);
             } else if panel.width == 2 {
-                strip.run::<S, _, 1>(s.pair(), [panel, panel], first, S::ROWS);
+                strip.run::<S, _, 1>(s, s.pair(), [panel, panel], first, S::ROWS);
             } else {
-                strip.run::<S, _, 1>(s.block(), [panel, panel], first, block_rows::<S>());
+                strip.run::<S, _, 1>(s, s.block(), [panel, panel], first, block_rows::<S>());
             }
             i += 1;
         }
@@ -108,23 +108,60 @@ const fn block_rows<S: Simd>() -> usize {
     S::ROWS + S::ROWS / 3
 }
 
-#[inline(always)]
-fn clear_halo<S: Simd>(s: S, conv: &Direct, memory: &Memory, image: usize, panels: &[Panel]) {
-    let Some(output) = &conv.spec.output else { return };
-    for block in panels.iter().flat_map(|p| p.block..p.block + p.width) {
-        let base = (image * output.blocks() + block) * output.block_len();
-        // SAFETY: parts of the halo of a block of the output, which only this chunk clears and nobody else touches.
-        unsafe { layout::clear_halo(s, output, memory.y.add(base)) };
-    }
-}
-
 /// The positions of one chunk.
 struct Strip<'a> {
     conv: &'a Direct,
-    memory: &'a Memory,
+    memory: &'a Memory<'a>,
     image: usize,
     lines: Range<usize>,
     columns: Range<usize>,
+}
+
+/// The halo of the outputs of one panel, of which each tile clears a part, so that the stores go out while products are computed. Fields by value:
+/// what is behind a reference would be read again after every store.
+#[derive(Clone, Copy)]
+struct Halo<'a> {
+    parts: &'a [(usize, usize)],
+    /// Parts for each position, in units of 2^-32.
+    share: u64,
+    y: *mut f32,
+    block: usize,
+    blocks: usize,
+}
+
+impl<'a> Halo<'a> {
+    #[inline(always)]
+    fn new(conv: &'a Direct, memory: &Memory<'_>, image: usize, panel: &Panel, blocks: usize) -> Self {
+        match &conv.spec.around {
+            None => Self { parts: &[], share: 0, y: memory.y, block: 0, blocks },
+            Some(a) => {
+                let y = memory.y.wrapping_add(image * a.image + panel.block * a.block);
+                Self { parts: &a.parts, share: a.share, y, block: a.block, blocks }
+            }
+        }
+    }
+    /// Clears the part that falls to these positions.
+    ///
+    /// # Safety
+    /// Nobody else may touch it.
+    #[inline(always)]
+    unsafe fn clear<S: Simd>(&self, s: S, positions: Range<usize>) {
+        let share = |at: usize| (((at as u64 * self.share) >> 32) as usize).min(self.parts.len());
+        let mut i = share(positions.start);
+        let end = share(positions.end);
+        while i < end {
+            // SAFETY: `i` is less than the number of parts, which lie in the halo of blocks of the output.
+            unsafe {
+                let (start, len) = *self.parts.get_unchecked(i);
+                let mut part = self.y.add(start);
+                for _ in 0..self.blocks {
+                    layout::clear(s, part, len);
+                    part = part.wrapping_add(self.block);
+                }
+            }
+            i += 1;
+        }
+    }
 }
 
 /// What tiles of one panel have in common.
@@ -174,52 +211,8 @@ struct Strides<'a, R> {
     r: &'a [usize; TALL],
 }
 
-/// Positions in their order, and where they lie in the output and the residual, and in an input that is not walked as one row.
-struct Cursor<'a> {
-    size: [usize; 3],
-    walks: [&'a Walk; 3],
-    place: [usize; 3],
-    offsets: [usize; 3],
-}
-
-impl<'a> Cursor<'a> {
-    #[inline(always)]
-    fn new(size: [usize; 3], walks: [&'a Walk; 3], first: usize) -> Self {
-        let [_, h, w] = size;
-        let mut cursor = Self { size, walks, place: [first / (h * w), first / w % h, first % w], offsets: [0; 3] };
-        cursor.seek();
-        cursor
-    }
-    #[inline(always)]
-    fn seek(&mut self) {
-        for (offset, walk) in self.offsets.iter_mut().zip(self.walks) {
-            *offset = (0..3).map(|a| self.place[a] * walk.step[a]).sum();
-        }
-    }
-    /// The offsets of this position; goes to the next one.
-    #[inline(always)]
-    fn next(&mut self) -> [usize; 3] {
-        let here = self.offsets;
-        self.place[2] += 1;
-        if self.place[2] < self.size[2] {
-            for (offset, walk) in self.offsets.iter_mut().zip(self.walks) {
-                *offset += walk.step[2];
-            }
-        } else {
-            self.place[2] = 0;
-            self.place[1] += 1;
-            if self.place[1] == self.size[1] {
-                self.place[1] = 0;
-                self.place[0] += 1;
-            }
-            self.seek();
-        }
-        here
-    }
-}
-
 impl<'a> Strip<'a> {
-    fn new(conv: &'a Direct, memory: &'a Memory, image: usize, slab: usize, slabs: usize) -> Self {
+    fn new(conv: &'a Direct, memory: &'a Memory<'a>, image: usize, slab: usize, slabs: usize) -> Self {
         let [d, h, w] = conv.spec.size;
         let cut = |n: usize| slab * n / slabs..(slab + 1) * n / slabs;
         let rows = conv.order == Order::Rows && d * h > 1;
@@ -229,7 +222,7 @@ impl<'a> Strip<'a> {
 
     /// All tiles of the `NV` first of `panels`; `first` when nothing has passed over the input yet.
     #[inline(always)]
-    fn run<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panels: [&Panel; 2], first: bool, most: usize) {
+    fn run<S: Simd, L: Lanes, const NV: usize>(&self, s: S, l: L, panels: [&Panel; 2], first: bool, most: usize) {
         let panel = panels[0];
         let weights = &self.conv.weights;
         let per_block = self.conv.runs_per_block;
@@ -250,10 +243,13 @@ impl<'a> Strip<'a> {
             blocks: panels[..NV].iter().map(|p| p.width).sum(),
             ask: if first && self.conv.pointwise { Ask::Rows } else { Ask::Weights },
         };
+        if self.columns.is_empty() {
+            return;
+        }
         match self.conv.order {
-            Order::Rows => self.rows::<S, L, NV>(l, panel, &common, most),
-            Order::Flat => self.listed::<S, L, NV, true>(l, panel, &common, most),
-            Order::Listed => self.listed::<S, L, NV, false>(l, panel, &common, most.min(LISTED)),
+            Order::Listed => self.listed::<S, L, NV>(s, l, panel, &common, most.min(LISTED)),
+            _ if self.conv.spec.x.step[2] == BLOCK => self.rows::<S, L, _, NV>(s, l, panel, &common, most, Near),
+            _ => self.rows::<S, L, _, NV>(s, l, panel, &common, most, Even(self.conv.spec.x.step[2])),
         }
     }
 
@@ -270,77 +266,90 @@ impl<'a> Strip<'a> {
         }
     }
 
+    /// Tiles of positions whose inputs lie at the distance of `x`: in rows, or, of [`Order::Flat`], as they come.
     #[inline(always)]
-    fn rows<S: Simd, L: Lanes, const NV: usize>(&self, l: L, panel: &Panel, common: &Common<'_>, most: usize) {
-        let (spec, r_walk) = (&self.conv.spec, &self.memory.r_walk);
+    fn rows<S: Simd, L: Lanes, R: Rows, const NV: usize>(
+        &self,
+        s: S,
+        l: L,
+        panel: &Panel,
+        common: &Common<'_>,
+        most: usize,
+        x: R,
+    ) {
+        let (spec, r_walk, places) = (&self.conv.spec, &self.memory.r_walk, &self.conv.places);
         let (step, height) = ([spec.x.step[2], spec.y.step[2], r_walk.step[2]], spec.size[1].max(1));
         let [y, r] = [step[1], step[2]].map(|step| std::array::from_fn(|m| m * step));
-        let strides = Strides { x: Even(step[0]), y: &y, r: &r };
-        let count = self.columns.len();
+        let flat = self.conv.order == Order::Flat;
+        let finish = self.conv.clamp.is_none() || self.conv.clear_tail;
+        let halo = Halo::new(self.conv, self.memory, self.image, panel, common.blocks);
+        let (count, width) = (self.columns.len(), spec.size[2]);
         let tiles = count.div_ceil(most);
+        let (least, longer) = (count / tiles, count % tiles);
         let mut number = 0;
         for line in self.lines.clone() {
-            let mut base = self.bases(panel, [line / height, line % height, self.columns.start]);
-            let first = base.y;
+            let start = if flat { 0 } else { self.columns.start };
+            let mut base = self.bases(panel, [line / height, line % height, start]);
+            if flat {
+                base.x = base.x.wrapping_add(self.columns.start * step[0]);
+            }
+            let (first, mut at) = (base.y, self.columns.start);
             for t in 0..tiles {
-                let rows = (t + 1) * count / tiles - t * count / tiles;
-                // SAFETY: `rows` positions of the line from the base on, at constant distances.
+                let rows = least + usize::from(t < longer);
+                let before = line * width + at;
+                // SAFETY: `rows` positions from the base on, whose inputs lie at constant distances; the rest lies so too, or is listed.
                 unsafe {
+                    halo.clear(s, before..before + rows);
+                    let strides = if flat {
+                        Strides { x, y: listed_at(&places.y, at), r: listed_at(self.memory.r_places, at) }
+                    } else {
+                        Strides { x, y: &y, r: &r }
+                    };
                     any_tile::<S, L, _, NV>(l, rows, common, base, strides, number);
+                    if flat && finish {
+                        self.finish(panel, common.blocks, base.y, rows, Listed(strides.y));
+                    }
                     number += 1;
+                    at += rows;
                     base.x = base.x.add(rows * step[0]);
-                    base.y = base.y.add(rows * step[1]);
-                    if !base.r.is_null() {
-                        base.r = base.r.add(rows * step[2]);
+                    if !flat {
+                        base.y = base.y.add(rows * step[1]);
+                        if !base.r.is_null() {
+                            base.r = base.r.add(rows * step[2]);
+                        }
                     }
                 }
             }
-            if self.conv.clamp.is_none() || self.conv.clear_tail {
+            if !flat && finish {
                 // SAFETY: the positions of this line.
                 unsafe { self.finish(panel, common.blocks, first, count, Even(step[1])) };
             }
         }
     }
 
-    /// Tiles of positions as they come; `FLAT` where those of the input lie side by side.
+    /// Tiles of positions as they come, each with addresses of its own.
     #[inline(always)]
-    fn listed<S: Simd, L: Lanes, const NV: usize, const FLAT: bool>(
-        &self,
-        l: L,
-        panel: &Panel,
-        common: &Common<'_>,
-        most: usize,
-    ) {
-        let spec = &self.conv.spec;
+    fn listed<S: Simd, L: Lanes, const NV: usize>(&self, s: S, l: L, panel: &Panel, common: &Common<'_>, most: usize) {
+        let places = &self.conv.places;
         let base = self.bases(panel, [0; 3]);
+        let halo = Halo::new(self.conv, self.memory, self.image, panel, common.blocks);
         let count = self.columns.len();
-        if count == 0 {
-            return;
-        }
         let tiles = count.div_ceil(most);
-        let mut cursor = Cursor::new(spec.size, [&spec.x, &spec.y, &self.memory.r_walk], self.columns.start);
+        let (least, longer) = (count / tiles, count % tiles);
+        let mut at = self.columns.start;
         for t in 0..tiles {
-            let (first, end) = (self.columns.start + t * count / tiles, self.columns.start + (t + 1) * count / tiles);
-            let (mut x, mut y, mut r) = ([0; LISTED], [0; TALL], [0; TALL]);
-            for i in 0..end - first {
-                let at = cursor.next();
-                if !FLAT {
-                    x[i] = at[0];
-                }
-                (y[i], r[i]) = (at[1], at[2]);
-            }
+            let rows = least + usize::from(t < longer);
             // SAFETY: the listed rows are positions of the geometry.
             unsafe {
-                if FLAT {
-                    let base = Bases { x: base.x.add(first * BLOCK), ..base };
-                    any_tile::<S, L, _, NV>(l, end - first, common, base, Strides { x: Near, y: &y, r: &r }, t);
-                } else {
-                    any_tile::<S, L, _, NV>(l, end - first, common, base, Strides { x: Listed(&x), y: &y, r: &r }, t);
-                }
+                halo.clear(s, at..at + rows);
+                let x = Listed(listed_at::<LISTED>(&places.x, at));
+                let strides = Strides { x, y: listed_at(&places.y, at), r: listed_at(self.memory.r_places, at) };
+                any_tile::<S, L, _, NV>(l, rows, common, base, strides, t);
                 if self.conv.clamp.is_none() || self.conv.clear_tail {
-                    self.finish(panel, common.blocks, base.y, end - first, Listed(&y));
+                    self.finish(panel, common.blocks, base.y, rows, Listed(strides.y));
                 }
             }
+            at += rows;
         }
     }
 
@@ -379,6 +388,18 @@ impl<'a> Strip<'a> {
             }
         }
     }
+}
+
+/// `N` places from the `at`-th on.
+///
+/// # Safety
+/// `at` must be less than the number of places.
+#[inline(always)]
+unsafe fn listed_at<const N: usize>(places: &[usize], at: usize) -> &[usize; N] {
+    const { assert!(N <= TALL) };
+    debug_assert!(at + N <= places.len());
+    // SAFETY: lists are longer than the number of places by `TALL`.
+    unsafe { &*places.as_ptr().add(at).cast() }
 }
 
 /// A tile of `rows` rows, the `number`-th one of its panels.
@@ -456,10 +477,18 @@ unsafe fn tile<L: Lanes, R: Rows, const MR: usize, const NV: usize>(
             }
         }
         if let Some((lo, hi)) = common.clamp {
-            let (lo, hi) = (l.splat(lo), l.splat(hi));
+            let bound = l.splat(lo);
             for m in 0..MR {
                 for v in 0..NV {
-                    sums[m][v] = l.min(hi, l.max(lo, sums[m][v]));
+                    sums[m][v] = l.max(bound, sums[m][v]);
+                }
+            }
+            if hi < f32::INFINITY {
+                let bound = l.splat(hi);
+                for m in 0..MR {
+                    for v in 0..NV {
+                        sums[m][v] = l.min(bound, sums[m][v]);
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! each output is written once.
 
 use super::Residual;
-use super::direct::{Direct, Spec, Walk};
+use super::direct::{Around, Direct, Spec, Walk};
 use super::pack::{Channels, ConvWeights};
 use crate::activation::Activation;
 use crate::error::check_len;
@@ -160,7 +160,7 @@ impl ConvTranspose {
             }
         }
         if let Some(first) = grids.first_mut() {
-            first.spec.output = Some(output);
+            first.spec.around = Around::new(&output, first.spec.size.iter().product());
         }
         Ok(Self { input: desc.input.len(), output, grids })
     }
@@ -220,6 +220,6 @@ fn grid(
     let packed = Arc::new(ConvWeights::panels(channels, numbers.len(), weight, bias));
     let size = axes.map(|g| g.count);
     let activation = desc.activation;
-    let spec = Spec { images: output.n, size, x, taps, y, output: None, residual: None, activation };
+    let spec = Spec { images: output.n, size, x, taps, y, around: None, residual: None, activation };
     Direct::new(isa, spec, packed)
 }

@@ -230,7 +230,7 @@ impl Minimal {
             x: walk(v_point),
             taps: vec![0],
             y: walk(m_point),
-            output: None,
+            around: None,
             residual: None,
             activation: Activation::Identity,
         };

@@ -8,10 +8,11 @@ use crate::activation::Activation;
 use crate::error::check_len;
 use crate::isa::Isa;
 use crate::layout::BLOCK;
-use crate::par::Parallel;
+use crate::par::{Parallel, for_each_part_from};
 use crate::{Error, Result};
 use half::{bf16, f16};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Weights `[outputs, inputs]` as they are stored.
 #[derive(Clone, Copy, Debug)]
@@ -56,11 +57,17 @@ enum Data {
 }
 
 /// A dense layer with packed weights.
+///
+/// Weights of networks that hold little else are read once a run and may not fit the second-level cache. Read in one order, each part would be
+/// gone when its turn comes again; so one row after the other walks over the panels in the opposite direction, and meets first what
+/// was read last. The bits of the results do not depend on it.
 #[derive(Debug)]
 pub struct Dense {
     isa: Isa,
     desc: DenseDesc,
     weights: Arc<DenseWeights>,
+    /// The direction of the last row.
+    backwards: AtomicBool,
 }
 
 const NAME: &str = "dense";
@@ -208,7 +215,7 @@ impl Dense {
             let message = format!("weights: packed for {} x {}, expected {desc:?}", weights.outputs, weights.inputs);
             return Err(Error::new(NAME, message));
         }
-        Ok(Self { isa, desc, weights })
+        Ok(Self { isa, desc, weights, backwards: AtomicBool::new(true) })
     }
     /// The algorithm for so many rows, for reports.
     pub fn algorithm(&self, rows: usize) -> &'static str {
@@ -240,10 +247,13 @@ impl Dense {
         let part = panels.div_ceil(wanted.min(panels)) * 2 * BLOCK;
         for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
             let x = &x[row * inputs..][..inputs];
-            crate::par::for_each_part(par, y, part, &|chunk, y| {
+            // A load and a store, for no other thread needs to know.
+            let backwards = !self.backwards.load(Ordering::Relaxed);
+            self.backwards.store(backwards, Ordering::Relaxed);
+            for_each_part_from(par, y, part, backwards, &|chunk, y| {
+                let (isa, first) = (self.isa, chunk * part);
                 let (bias, scales) = (&w.bias, w.scales.as_deref());
-                let row =
-                    tile::Row { isa: self.isa, x, columns: outputs, first: chunk * part, bias, scales, activation };
+                let row = tile::Row { isa, x, columns: outputs, first, bias, scales, activation, backwards };
                 match &w.data {
                     Data::F32(d) => row.run(d, y),
                     Data::F16(d) => row.run(d, y),

@@ -2,8 +2,8 @@
 
 mod tile;
 
-pub(crate) use tile::clear_halo;
 pub use tile::{Order, pack, unpack};
+pub(crate) use tile::{clear, clear_halo};
 
 /// Channels of one block, on every instruction set.
 pub const BLOCK: usize = 8;

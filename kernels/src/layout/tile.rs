@@ -62,19 +62,40 @@ pub fn unpack(isa: Isa, order: Order, x: &[f32], g: &Blocked, y: &mut [f32], par
     Ok(())
 }
 
-/// Writes zeros into the halo of the channel block at `block`. A stretch between two rows is a few vectors: a call each would cost more.
+/// Writes zeros into the halo of the channel block at `block`.
 ///
 /// # Safety
 /// The block must be writable for the geometry's [`Blocked::block_len`] floats.
 #[inline(always)]
 pub(crate) unsafe fn clear_halo<S: Simd>(s: S, g: &Blocked, block: *mut f32) {
-    let l = s.block();
-    g.halo_parts(|start, len| {
-        for i in (start..start + len).step_by(BLOCK) {
-            // SAFETY: a vector of the block, as promised; stretches are whole vectors.
-            unsafe { l.store(block.add(i), l.zero()) };
+    // SAFETY: stretches of whole vectors that the block has.
+    g.halo_parts(|start, len| unsafe { clear(s, block.add(start), len) });
+}
+
+/// Writes zeros to `len` floats, a whole number of pixels. Between two rows there are mostly two: one store, where a loop or a call would
+/// cost more than that.
+///
+/// # Safety
+/// They must be writable.
+#[inline(always)]
+pub(crate) unsafe fn clear<S: Simd>(s: S, start: *mut f32, len: usize) {
+    const PAIR: usize = 2 * BLOCK;
+    let (pair, block) = (s.pair(), s.block());
+    // SAFETY: vectors inside the stretch.
+    unsafe {
+        if len == PAIR {
+            pair.store(start, pair.zero());
+            return;
         }
-    });
+        let mut i = 0;
+        while i + PAIR <= len {
+            pair.store(start.add(i), pair.zero());
+            i += PAIR;
+        }
+        if i < len {
+            block.store(start.add(i), block.zero());
+        }
+    }
 }
 
 /// The first eight floats.

@@ -53,10 +53,8 @@ impl Global {
         let part = if image.is_multiple_of(blocks * BLOCK) { blocks * BLOCK } else { image };
         for_each_part(par, y, part, &|i, y| {
             let first = i * part / image.max(1) * self.x.blocks() + i * part % image.max(1) / BLOCK;
+            self.isa.dispatch(Blocks { filter: self, x: &x[first * self.x.block_len()..], y: &mut *y });
             for (j, y) in y.chunks_mut(BLOCK).enumerate() {
-                let len = self.x.block_len();
-                let x = &x[(first + j) * len..(first + j + 1) * len];
-                self.isa.dispatch(Block { filter: self, x, y });
                 let used = (self.x.c - (first + j) % self.x.blocks() * BLOCK).min(BLOCK);
                 if used < y.len() {
                     y[used..].fill(0.0);
@@ -67,49 +65,73 @@ impl Global {
     }
 }
 
-/// One channel block.
-struct Block<'a> {
+/// Some channel blocks, and more of the image behind them.
+struct Blocks<'a> {
     filter: &'a Global,
     x: &'a [f32],
     y: &'a mut [f32],
 }
 
-impl Kernel for Block<'_> {
+impl Kernel for Blocks<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        with(self.filter.op, Typed { l: s.block(), block: &mut self });
+        with(self.filter.op, Typed { l: s.block(), blocks: &mut self });
         finish_all(s.block(), self.filter.op, self.filter.x.positions(), self.y);
     }
 }
 
 struct Typed<'a, 'b, L> {
     l: L,
-    block: &'a mut Block<'b>,
+    blocks: &'a mut Blocks<'b>,
 }
 
+/// Blocks that are reduced together.
+const TOGETHER: usize = 2;
+
 impl<L: Lanes> Visitor for Typed<'_, '_, L> {
-    /// Four accumulators by position in the row, so that additions overlap.
     #[inline(always)]
     fn visit<A: Accumulate>(self, acc: A) {
-        let (l, Block { filter, x, y }) = (self.l, self.block);
-        let g = &filter.x;
-        let mut a = [l.splat(A::NEUTRAL); 4];
-        for z in 0..g.size[0] {
-            for row in 0..g.size[1] {
-                let at = g.offset(0, 0, [z, row, 0]);
-                let row = &x[at..at + g.size[2] * BLOCK];
-                let mut fours = row.chunks_exact(4 * BLOCK);
-                for four in &mut fours {
+        let Blocks { filter, x, y } = self.blocks;
+        let len = filter.x.block_len();
+        for (i, y) in y.chunks_mut(TOGETHER * BLOCK).enumerate() {
+            let x = &x[i * TOGETHER * len..];
+            if y.len() > BLOCK {
+                reduce::<L, A, TOGETHER>(self.l, acc, &filter.x, x, y);
+            } else {
+                reduce::<L, A, 1>(self.l, acc, &filter.x, x, y);
+            }
+        }
+    }
+}
+
+/// The first `N` blocks of `x`. Four accumulators a block by position in the row, so that additions overlap; a narrow row fills the first ones
+/// mostly, which the other block makes up for.
+#[inline(always)]
+fn reduce<L: Lanes, A: Accumulate, const N: usize>(l: L, acc: A, g: &Blocked, x: &[f32], y: &mut [f32]) {
+    let (len, width) = (g.block_len(), g.size[2] * BLOCK);
+    let mut a = [[l.splat(A::NEUTRAL); 4]; N];
+    for z in 0..g.size[0] {
+        for row in 0..g.size[1] {
+            let at = g.offset(0, 0, [z, row, 0]);
+            let fours = width / (4 * BLOCK) * (4 * BLOCK);
+            for b in 0..N {
+                let (many, rest) = x[b * len + at..][..width].split_at(fours);
+                for four in many.chunks_exact(4 * BLOCK) {
                     for k in 0..4 {
-                        a[k] = acc.step(l, a[k], l.load_slice(&four[k * BLOCK..]));
+                        a[b][k] = acc.step(l, a[b][k], l.load_slice(&four[k * BLOCK..]));
                     }
                 }
-                for (k, v) in fours.remainder().chunks_exact(BLOCK).enumerate() {
-                    a[k] = acc.step(l, a[k], l.load_slice(v));
+                // Constant places, so that the accumulators stay in registers.
+                for k in 0..3 {
+                    if k * BLOCK < rest.len() {
+                        a[b][k] = acc.step(l, a[b][k], l.load_slice(&rest[k * BLOCK..]));
+                    }
                 }
             }
         }
+    }
+    for (y, a) in y.chunks_mut(BLOCK).zip(a) {
         let v = acc.join(l, acc.join(l, a[0], a[1]), acc.join(l, a[2], a[3]));
         l.store_partial(y, v);
     }

@@ -90,6 +90,7 @@ impl StepInfo {
             () if COPIES.contains(&self.algorithm.as_str()) => Some("copies elements to other places"),
             () if self.op == "Convert" => Some("changes the memory format between two ops"),
             () if self.algorithm == "direct on a padded copy" => Some("copies its input to pad it"),
+            () if self.algorithm == "direct on copied windows" => Some("copies the windows of its outputs"),
             () if self.algorithm == "gemm, packed at run time" => Some("packs an operand in every run"),
             () => None,
         }

@@ -1,8 +1,8 @@
 //! Strips of neighbouring outputs, their sums in registers.
 //!
-//! Square kernels of 3 and 5 taps: a strip runs down some rows with all weights at hand, and with stride 1 two rows at a time, so
-//! that every input vector is loaded once for both. Where sixteen lanes are one register a vector is two neighbouring pixels of a
-//! block. Everything else takes one row and one pixel a vector, with the input as an operand in memory.
+//! Square kernels of 3 and 5 taps: a strip runs down some rows with all weights at hand, and with stride 1 two or four rows at a
+//! time, so that every input vector is loaded once for all of them. Where sixteen lanes are one register a vector is two neighbouring
+//! pixels of a block. Everything else takes one row and one pixel a vector, with the input as an operand in memory.
 
 use super::super::Residual;
 use super::{Depthwise, Shape};
@@ -148,13 +148,79 @@ impl<'a> Row<'a> {
     #[inline(always)]
     fn square<S: Simd, const K: usize, const T: usize>(&self, s: S, rows: usize) {
         let width = self.conv.y.size[2];
-        // Pixels two apart do not lie side by side; a narrow odd row would leave too much to the last pixel.
-        let paired = const { S::WIDE && T == 1 } && (width % 2 == 0 || width >= 16);
-        if const { S::WIDE && T == 1 } && paired {
-            self.columns::<S, _, K, 1>(s.pair(), 0, width / 2, rows);
+        // Pixels two apart do not lie side by side.
+        let pairs = if const { S::WIDE && T == 1 } { width / 2 } else { 0 };
+        if const { S::WIDE && T == 1 && K == 3 } && width % 2 == 1 && pairs > 0 {
+            let beside = if pairs <= 4 { pairs } else { 3 };
+            self.columns::<S, _, K, 1>(s.pair(), 0, pairs - beside, rows);
+            let pixel = 2 * (pairs - beside);
+            // SAFETY: the vectors lie inside the rows.
+            unsafe {
+                match beside {
+                    4 => self.column_and_one::<S, 4>(s, pixel, rows),
+                    3 => self.column_and_one::<S, 3>(s, pixel, rows),
+                    2 => self.column_and_one::<S, 2>(s, pixel, rows),
+                    _ => self.column_and_one::<S, 1>(s, pixel, rows),
+                }
+            }
+            return;
         }
-        let first = if paired { width / 2 * 2 } else { 0 };
+        // With more taps a narrow odd row leaves too much to the last pixel.
+        let first = if width % 2 == 0 || width >= 16 { 2 * pairs } else { 0 };
+        if const { S::WIDE && T == 1 } && first > 0 {
+            self.columns::<S, _, K, 1>(s.pair(), 0, pairs, rows);
+        }
         self.columns::<S, _, K, T>(s.block(), first, width - first, rows);
+    }
+    /// `P` pairs of outputs of 3x3 taps, stride 1, from pixel `pixel` on, and the one behind them: by itself its sums would wait for each
+    /// other, and so would those of few pairs.
+    ///
+    /// # Safety
+    /// They must lie inside the rows.
+    #[inline(always)]
+    unsafe fn column_and_one<S: Simd, const P: usize>(&self, s: S, pixel: usize, rows: usize) {
+        let (pair, block, last) = (s.pair(), s.block(), pixel + 2 * P);
+        // SAFETY: rows as promised, and as many taps as the kernel has.
+        unsafe {
+            let (both, one, pitch) = (self.taps::<_, 3>(pair), self.taps::<_, 3>(block), self.pitch());
+            let mut row = 0;
+            // Four rows where there are registers for them.
+            while P <= 3 && row + 4 <= rows {
+                self.lines::<_, 3, 1, P, 4>(pair, &both, pitch, pixel, row);
+                self.lines::<_, 3, 1, 1, 4>(block, &one, pitch, last, row);
+                row += 4;
+            }
+            while row + 2 <= rows {
+                self.lines::<_, 3, 1, P, 2>(pair, &both, pitch, pixel, row);
+                self.lines::<_, 3, 1, 1, 2>(block, &one, pitch, last, row);
+                row += 2;
+            }
+            if row < rows {
+                self.lines::<_, 3, 1, P, 1>(pair, &both, pitch, pixel, row);
+                self.lines::<_, 3, 1, 1, 1>(block, &one, pitch, last, row);
+            }
+        }
+    }
+    /// Floats from one row of the input to the next, and of the output.
+    #[inline(always)]
+    fn pitch(&self) -> [usize; 2] {
+        [self.conv.x.row_stride(), self.conv.y.row_stride()]
+    }
+    /// The weights, for every pixel of a vector the same eight.
+    ///
+    /// # Safety
+    /// There must be `K` x `K` taps.
+    #[inline(always)]
+    unsafe fn taps<L: Lanes, const K: usize>(&self, l: L) -> [[L::V; K]; K] {
+        // A loop, because a closure inside `from_fn` would be compiled without the features of the shell.
+        let mut weights = [[l.zero(); K]; K];
+        for y in 0..K {
+            for x in 0..K {
+                // SAFETY: taps that there are; a stride of 0 repeats the block.
+                weights[y][x] = unsafe { l.load_blocks(self.weights.add((y * K + x) * BLOCK), 0) };
+            }
+        }
+        weights
     }
     /// `count` vectors of outputs of each row, from pixel `pixel` on.
     #[inline(always)]
@@ -195,30 +261,25 @@ impl<'a> Row<'a> {
         pixel: usize,
         rows: usize,
     ) -> usize {
-        // SAFETY: `load_blocks(_, 0)` gives every pixel of a vector the same eight weights; rows are as promised.
+        // SAFETY: rows as promised, and as many taps as the kernel has.
         unsafe {
-            // A loop, because a closure inside `from_fn` would be compiled without the features of the shell.
-            let mut weights = [[l.zero(); K]; K];
-            for y in 0..K {
-                for x in 0..K {
-                    weights[y][x] = l.load_blocks(self.weights.add((y * K + x) * BLOCK), 0);
-                }
-            }
+            let (weights, pitch) = (self.taps::<L, K>(l), self.pitch());
             let mut row = 0;
             if T == 1 {
                 while row + 2 <= rows {
-                    self.lines::<L, K, T, P, 2>(l, &weights, pixel, row);
+                    self.lines::<L, K, T, P, 2>(l, &weights, pitch, pixel, row);
                     row += 2;
                 }
             }
             while row < rows {
-                self.lines::<L, K, T, P, 1>(l, &weights, pixel, row);
+                self.lines::<L, K, T, P, 1>(l, &weights, pitch, pixel, row);
                 row += 1;
             }
         }
         P
     }
-    /// `P` vectors of outputs of `R` rows.
+    /// `P` vectors of outputs of `R` rows; `pitch` as [`Self::pitch`], by value, because what is behind a reference is read again after every
+    /// store.
     ///
     /// # Safety
     /// As [`Self::column`].
@@ -227,19 +288,20 @@ impl<'a> Row<'a> {
         &self,
         l: L,
         weights: &[[L::V; K]; K],
+        pitch: [usize; 2],
         pixel: usize,
         row: usize,
     ) {
-        let conv = self.conv;
+        let [x_row, y_row] = pitch;
         // SAFETY: taps of these outputs lie in the input, halo included.
         unsafe {
             let mut sums = [[l.load_blocks(self.bias, 0); P]; R];
-            let x = self.x.add(row * T * conv.x.row_stride() + pixel * T * BLOCK);
+            let x = self.x.add(row * T * x_row + pixel * T * BLOCK);
             // One input line after the other, each a constant: the conditions inside are decided when compiled.
             macro_rules! lines {
                 ($($i:literal)*) => {$(
                     if const { $i < (R - 1) * T + K } {
-                        let line = x.add($i * conv.x.row_stride());
+                        let line = x.add($i * x_row);
                         input_line::<L, K, T, P, R, $i>(l, line, weights, &mut sums);
                     }
                 )*};
@@ -259,7 +321,7 @@ impl<'a> Row<'a> {
             for r in 0..R {
                 for p in 0..P {
                     let v = l.min(hi, l.max(lo, sums[r][p]));
-                    l.store(self.y.add((row + r) * conv.y.row_stride() + at + p * L::N), v);
+                    l.store(self.y.add((row + r) * y_row + at + p * L::N), v);
                 }
             }
         }

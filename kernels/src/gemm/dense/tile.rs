@@ -40,6 +40,8 @@ pub struct Row<'a> {
     pub bias: &'a [f32],
     pub scales: Option<&'a [f32]>,
     pub activation: Activation,
+    /// From the last panel to the first one.
+    pub backwards: bool,
 }
 
 impl Row<'_> {
@@ -63,24 +65,27 @@ impl<T: Stored> Kernel for Panels<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (row, k) = (self.row, self.row.x.len());
-        let mut first = row.first;
-        let mut y = self.y;
-        while !y.is_empty() {
-            let panel = &self.weights[first * k..];
-            // Wide registers take two panels at once: eight chains hide the latency.
-            if const { S::WIDE } && y.len() >= 4 * BLOCK {
-                let (now, later) = y.split_at_mut(4 * BLOCK);
-                row.panel::<_, T, 2>(s.pair(), panel, first, now);
-                (y, first) = (later, first + 4 * BLOCK);
+        // Wide registers take two panels at once: eight chains hide the latency.
+        let group = if const { S::WIDE } { 4 * BLOCK } else { 2 * BLOCK };
+        let groups = self.y.len().div_ceil(group);
+        for i in 0..groups {
+            let at = group * if row.backwards { groups - 1 - i } else { i };
+            let first = row.first + at;
+            let y = &mut self.y[at..];
+            if const { S::WIDE } && y.len() >= group {
+                row.panel::<_, T, 2>(s.pair(), &self.weights[first * k..], first, &mut y[..group]);
                 continue;
             }
-            let (now, later) = y.split_at_mut(y.len().min(2 * BLOCK));
-            if panel_lanes(first, row.columns) == BLOCK {
-                row.panel::<_, T, 1>(s.block(), panel, first, now);
-            } else {
-                row.panel::<_, T, 1>(s.pair(), panel, first, now);
+            let len = y.len().min(group);
+            for (j, y) in y[..len].chunks_mut(2 * BLOCK).enumerate() {
+                let first = first + j * 2 * BLOCK;
+                let panel = &self.weights[first * k..];
+                if panel_lanes(first, row.columns) == BLOCK {
+                    row.panel::<_, T, 1>(s.block(), panel, first, y);
+                } else {
+                    row.panel::<_, T, 1>(s.pair(), panel, first, y);
+                }
             }
-            (y, first) = (later, first + 2 * BLOCK);
         }
     }
 }
