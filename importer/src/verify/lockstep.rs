@@ -16,7 +16,7 @@ use super::record::{Divergence, difference};
 use crate::error::{ImportError, Result};
 
 /// Bytes of a record that are kept in memory.
-const IN_MEMORY: usize = 8 << 20;
+const IN_MEMORY: usize = 1 << 20;
 
 /// A value that was recorded.
 #[derive(Debug)]
