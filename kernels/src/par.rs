@@ -73,22 +73,9 @@ impl<'a, T> Shared<'a, T> {
 
 /// Runs `body(chunk, part)` over `y` cut into parts of `len` elements (the last may be shorter).
 pub fn for_each_part<T: Send>(par: &dyn Parallel, y: &mut [T], len: usize, body: &(dyn Fn(usize, &mut [T]) + Sync)) {
-    for_each_part_from(par, y, len, false, body);
-}
-
-/// As [`for_each_part`], from the last part to the first one when `backwards`.
-pub(crate) fn for_each_part_from<T: Send>(
-    par: &dyn Parallel,
-    y: &mut [T],
-    len: usize,
-    backwards: bool,
-    body: &(dyn Fn(usize, &mut [T]) + Sync),
-) {
     let (total, len) = (y.len(), len.max(1));
-    let parts = total.div_ceil(len);
     let shared = Shared::new(y);
-    par.run(parts, &|i| {
-        let i = if backwards { parts - 1 - i } else { i };
+    par.run(total.div_ceil(len), &|i| {
         let start = i * len;
         // SAFETY: parts of different chunks start `len` apart and are at most `len` long.
         body(i, unsafe { shared.range(start, len.min(total - start)) });

@@ -8,7 +8,7 @@ use crate::activation::Activation;
 use crate::error::check_len;
 use crate::isa::Isa;
 use crate::layout::BLOCK;
-use crate::par::{Parallel, for_each_part_from};
+use crate::par::{Parallel, for_each_part};
 use crate::{Error, Result};
 use half::{bf16, f16};
 use std::sync::Arc;
@@ -60,7 +60,8 @@ enum Data {
 ///
 /// Weights of networks that hold little else are read once a run and may not fit the second-level cache. Read in one order, each part would be
 /// gone when its turn comes again; so one row after the other walks over the panels in the opposite direction, and meets first what
-/// was read last. The bits of the results do not depend on it.
+/// was read last. Chunks of several threads stay in their order, so that each finds in its own cache what it had before. The bits of the
+/// results do not depend on it.
 #[derive(Debug)]
 pub struct Dense {
     isa: Isa,
@@ -250,7 +251,7 @@ impl Dense {
             // A load and a store, for no other thread needs to know.
             let backwards = !self.backwards.load(Ordering::Relaxed);
             self.backwards.store(backwards, Ordering::Relaxed);
-            for_each_part_from(par, y, part, backwards, &|chunk, y| {
+            for_each_part(par, y, part, &|chunk, y| {
                 let (isa, first) = (self.isa, chunk * part);
                 let (bias, scales) = (&w.bias, w.scales.as_deref());
                 let row = tile::Row { isa, x, columns: outputs, first, bias, scales, activation, backwards };

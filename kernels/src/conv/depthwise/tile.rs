@@ -317,11 +317,23 @@ impl<'a> Row<'a> {
                     }
                 }
             }
-            let (lo, hi) = (l.splat(self.bounds.0), l.splat(self.bounds.1));
+            let bound = l.splat(self.bounds.0);
             for r in 0..R {
                 for p in 0..P {
-                    let v = l.min(hi, l.max(lo, sums[r][p]));
-                    l.store(self.y.add((row + r) * y_row + at + p * L::N), v);
+                    sums[r][p] = l.max(bound, sums[r][p]);
+                }
+            }
+            if self.bounds.1 < f32::INFINITY {
+                let bound = l.splat(self.bounds.1);
+                for r in 0..R {
+                    for p in 0..P {
+                        sums[r][p] = l.min(bound, sums[r][p]);
+                    }
+                }
+            }
+            for r in 0..R {
+                for p in 0..P {
+                    l.store(self.y.add((row + r) * y_row + at + p * L::N), sums[r][p]);
                 }
             }
         }
