@@ -4,7 +4,7 @@
 # digit wrong. Then tests that a program without a family refuses it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-limit=${1:-1400000}
+limit=${1:-1450000}
 families=conv,dense,pool,softmax
 target=${CARGO_TARGET_DIR:-target}
 # A vertical stroke of three pixels: a one.
